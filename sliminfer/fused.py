@@ -1,0 +1,217 @@
+"""Fused steps for the decoder layers of a stock model, put in for a while and taken out again.
+
+A layer of a known family computes, between its matrix products and attention, only RMSNorm, RoPE, SwiGLU and
+two residual additions. `fuse_layer_ops` gives such a layer, on that one instance, a forward that does these
+in place and in one pass each (`sliminfer.ops`), and runs the MLP in slices of tokens so that its wide
+intermediate results never exist for a whole long prompt. On a CPU the result has the stock layer's bits as
+long as the prompt fits one slice. Any other layer keeps its own forward.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from sliminfer import ops
+
+# model_type -> prefix of its class names. All of them norm, rotate and gate alike; Phi-3 fuses projections.
+_FAMILIES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "mistral": "Mistral", "phi3": "Phi3"}
+
+MLP_SLICE_CPU = 4096
+MLP_SLICE_CUDA = 8192
+# Below this many tokens a buffer that outlives the call gains nothing.
+_REUSE_FROM = 128
+
+
+@contextmanager
+def fuse_layer_ops(model: nn.Module, mlp_slice: int | None = None) -> Iterator[int]:
+    """Within the block, decoder layers of known form run fused; yields how many do.
+
+    Args:
+        model: a transformers model or decoder.
+        mlp_slice: most tokens the MLP takes at once; None for the measured default of the device.
+    """
+    decoder: Any = model.get_decoder() if hasattr(model, "get_decoder") else model
+    workspace = Workspace()
+    fused = [layer for layer in decoder.layers if is_known(layer)]
+    for layer in fused:
+        layer.forward = FusedLayer(layer, workspace, mlp_slice)
+    try:
+        yield len(fused)
+    finally:
+        for layer in fused:
+            del layer.forward
+
+
+def is_known(layer: nn.Module) -> bool:
+    """Whether `layer` and its parts are the unmodified classes of a known family, with SiLU gating."""
+    home = type(layer).__module__
+    prefix = _FAMILIES.get(home.rpartition(".modeling_")[2])
+    if prefix is None or home != f"transformers.models.{prefix.lower()}.modeling_{prefix.lower()}":
+        return False
+    parts: dict[str, nn.Module | None] = {
+        "DecoderLayer": layer,
+        "Attention": getattr(layer, "self_attn", None),
+        "MLP": getattr(layer, "mlp", None),
+        "RMSNorm": getattr(layer, "input_layernorm", None),
+    }
+    stock = all(
+        type(part).__name__ == prefix + name and type(part).__module__ == home and "forward" not in vars(part)
+        for name, part in parts.items()
+    )
+    if not stock or type(layer.post_attention_layernorm) is not type(layer.input_layernorm):
+        return False
+    activation = getattr(layer.mlp, "act_fn", None) or getattr(layer.mlp, "activation_fn", None)
+    return isinstance(activation, nn.SiLU) or type(activation).__name__ == "SiLUActivation"
+
+
+class Workspace:
+    """Buffers for the wide results of the MLP on a CPU, kept from layer to layer.
+
+    A fresh buffer of this size is returned to the system when freed, and mapping it again costs 6 % of the
+    MLP's time in page faults. On a GPU torch's caching allocator does the same service.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def take(self, name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """An uninitialised `[rows, columns]` CPU tensor, the same memory for the same name."""
+        held = self._buffers.get(name)
+        stale = held is not None and held.is_inference() and not torch.is_inference_mode_enabled()
+        if held is None or stale or held.dtype != dtype or held.numel() < rows * columns:
+            held = self._buffers[name] = torch.empty(rows * columns, dtype=dtype)
+        return held[: rows * columns].view(rows, columns)
+
+
+class FusedLayer:
+    """The forward of one decoder layer of a known family, step by step."""
+
+    def __init__(self, layer: nn.Module, workspace: Workspace, mlp_slice: int | None) -> None:
+        self.layer: Any = layer
+        self.workspace = workspace
+        self.mlp_slice = mlp_slice
+        self._watched = (layer.self_attn, layer.mlp, layer.input_layernorm, layer.post_attention_layernorm)
+
+    def __call__(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        position_embeddings: tuple[Tensor, Tensor] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The stock layer's arguments and result, `[1, tokens, hidden]`; never changes its input.
+
+        Runs the stock forward where gradients are wanted, a hook waits inside the layer, or the batch is
+        larger than 1.
+        """
+        hooked = any(part._forward_hooks or part._forward_pre_hooks for part in self._watched)
+        if torch.is_grad_enabled() or hooked or hidden_states.shape[0] != 1 or position_embeddings is None:
+            stock: Tensor = type(self.layer).forward(
+                self.layer,
+                hidden_states,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=past_key_values,
+                use_cache=use_cache,
+                position_embeddings=position_embeddings,
+                **kwargs,
+            )
+            return stock
+        norm = self.layer.input_layernorm
+        attended = self._attend(
+            ops.rms_norm(hidden_states, norm.weight, norm.variance_epsilon),
+            attention_mask,
+            position_embeddings,
+            past_key_values,
+            kwargs,
+        )
+        return self._add_mlp(attended, hidden_states)
+
+    def _attend(
+        self,
+        normed: Tensor,
+        mask: Tensor | None,
+        rotary: tuple[Tensor, Tensor],
+        cache: Cache | None,
+        kwargs: dict[str, Any],
+    ) -> Tensor:
+        attention = self.layer.self_attn
+        query, key, value = self._project(normed)
+        del normed  # a prompt's worth of memory that attention does not need
+        ops.apply_rope(query[0], key[0], rotary[0][0], rotary[1][0])
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        if cache is not None:
+            key, value = cache.update(key, value, attention.layer_idx)
+        eager = sys.modules[type(attention).__module__].eager_attention_forward
+        interface = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, eager)
+        config_window = getattr(attention.config, "sliding_window", None)
+        out, _ = interface(
+            attention,
+            query,
+            key,
+            value,
+            mask,
+            dropout=0.0,
+            scaling=attention.scaling,
+            sliding_window=getattr(attention, "sliding_window", config_window),
+            **kwargs,
+        )
+        del query, key, value
+        result: Tensor = attention.o_proj(out.reshape(*out.shape[:2], -1))
+        return result
+
+    def _project(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values before RoPE, each `[1, tokens, heads, head_dim]`."""
+        attention = self.layer.self_attn
+        if hasattr(attention, "qkv_proj"):
+            queries = attention.config.num_attention_heads * attention.head_dim
+            keys = attention.num_key_value_heads * attention.head_dim
+            flat = attention.qkv_proj(normed).split((queries, keys, keys), -1)
+        else:
+            flat = attention.q_proj(normed), attention.k_proj(normed), attention.v_proj(normed)
+        query, key, value = (part.unflatten(-1, (-1, attention.head_dim)) for part in flat)
+        if hasattr(attention, "q_norm"):
+            query = ops.rms_norm(query, attention.q_norm.weight, attention.q_norm.variance_epsilon)
+            key = ops.rms_norm(key, attention.k_norm.weight, attention.k_norm.variance_epsilon)
+        return query, key, value
+
+    def _add_mlp(self, attended: Tensor, residual: Tensor) -> Tensor:
+        """`x + mlp(norm(x))` with `x = attended + residual`, written over `attended`."""
+        norm = self.layer.post_attention_layernorm
+        tokens = attended.shape[1]
+        limit = self.mlp_slice or (MLP_SLICE_CUDA if attended.is_cuda else MLP_SLICE_CPU)
+        rows = -(-tokens // -(-tokens // limit))
+        for x, skipped in zip(attended[0].split(rows), residual[0].split(rows)):
+            normed, x = ops.rms_norm_residual(x, skipped, norm.weight, norm.variance_epsilon)
+            x.add_(self._mlp(normed))
+        return attended
+
+    def _mlp(self, normed: Tensor) -> Tensor:
+        """The gated MLP of `[tokens, hidden]`."""
+        mlp = self.layer.mlp
+        if hasattr(mlp, "gate_up_proj"):
+            gate, up = self._linear("gate_up", mlp.gate_up_proj, normed).chunk(2, -1)
+        else:
+            gate = self._linear("gate", mlp.gate_proj, normed)
+            up = self._linear("up", mlp.up_proj, normed)
+        result: Tensor = mlp.down_proj(ops.swiglu(gate, up))
+        return result
+
+    def _linear(self, name: str, linear: nn.Module, x: Tensor) -> Tensor:
+        plain = type(linear) is nn.Linear and linear.bias is None and "forward" not in vars(linear)
+        if x.is_cuda or not plain or len(x) < _REUSE_FROM or linear._forward_hooks:
+            result: Tensor = linear(x)
+            return result
+        weight: Tensor = linear.weight
+        return torch.mm(x, weight.t(), out=self.workspace.take(name, len(x), len(weight), x.dtype))
