@@ -132,9 +132,7 @@ class SlimConfig:
         """Raise ConfigError where a prune step does not fit a model of `layers` decoder layers."""
         for step in self.steps:
             if step.layer >= layers:
-                raise ConfigError(
-                    f"Prune layer {step.layer} does not exist: the model has layers 0 to {layers - 1}."
-                )
+                raise ConfigError(f"Prune layer {step.layer} does not exist: the model has layers 0 to {layers - 1}.")
 
     @classmethod
     def preset(cls, name: str, layers: int, **changes: Any) -> SlimConfig:

@@ -88,8 +88,15 @@ class Finished(Event):
     """The side is done; `reason` says why the answer ends there."""
 
     text: str
-    reason: Literal["eos", "length", "stopped"]
+    reason: Literal["eos", "length"]
     metrics: RunMetrics
+
+
+@dataclass(frozen=True)
+class Stopped(Event):
+    """The side was stopped from outside at a layer boundary, after the answer `text`."""
+
+    text: str
 
 
 @dataclass(frozen=True)

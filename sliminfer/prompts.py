@@ -8,6 +8,9 @@ from typing import Any
 
 from sliminfer.blocks import Span
 
+QUESTION_PREFIX = "\n\nQuestion: "
+ANSWER_PREFIX = "\nAnswer:"
+
 _MARK = "\u241fslim\u241f"  # never in a template, survives the template's trimming
 
 
@@ -43,30 +46,24 @@ class Prompt:
     def document_spans(self) -> list[Span | None]:
         """Each token's character range in the document [N]; None for tokens outside it."""
         low, high = self.document
-        return [
-            (max(a, low) - low, min(b, high) - low) if a < high and b > low else None for a, b in self.spans
-        ]
-
-
-def ask(question: str) -> str:
-    """The question line of a prompt: a "Quote:" or other labelled line stays as it is."""
-    question = " ".join(question.split())
-    return question if question.startswith(("Quote:", "Question:")) else f"Question: {question}"
+        return [(max(a, low) - low, min(b, high) - low) if a < high and b > low else None for a, b in self.spans]
 
 
 def build_prompt(tokenizer: Any, document: str, question: str) -> Prompt:
-    """The chat prompt that asks `question` about `document`.
+    """The chat prompt that asks `question` about `document`, in the form
+    `{document}\\n\\nQuestion: {question}` as the user's one message.
 
     `tokenizer` is a fast transformers tokenizer. Special-token strings inside the document or the question
     are encoded as plain text, so a document cannot forge a chat turn.
     """
     head, tail = _template(tokenizer)
-    body = f"{document}\n{ask(question)}"
+    document = document.rstrip()
+    body = f"{document}{QUESTION_PREFIX}{question.strip()}"
     pieces = [(head, False), (body, True), (tail, False)]
     ids: list[int] = []
     spans: list[Span] = []
     base = 0
-    question_at = len(head) + len(document) + 1
+    question_at = len(head) + len(document) + 2
     for piece, plain in pieces:
         if piece:
             encoded = _encode(tokenizer, piece, plain)
@@ -86,7 +83,7 @@ def build_prompt(tokenizer: Any, document: str, question: str) -> Prompt:
 def _template(tokenizer: Any) -> tuple[str, str]:
     """What the chat template puts before and after the user's message."""
     if not tokenizer.chat_template:
-        return tokenizer.bos_token or "", "\nAnswer:"
+        return tokenizer.bos_token or "", ANSWER_PREFIX
     rendered = tokenizer.apply_chat_template(
         [{"role": "user", "content": _MARK}], tokenize=False, add_generation_prompt=True
     )
@@ -95,10 +92,10 @@ def _template(tokenizer: Any) -> tuple[str, str]:
 
 
 def _encode(tokenizer: Any, text: str, plain: bool) -> Any:
-    backend = tokenizer.backend_tokenizer
-    before = backend.encode_special_tokens
-    backend.encode_special_tokens = plain
-    try:
-        return tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    finally:
-        backend.encode_special_tokens = before
+    return tokenizer(
+        text,
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        split_special_tokens=plain,
+        verbose=False,
+    )

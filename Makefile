@@ -1,0 +1,39 @@
+# Every target sets up .venv by itself. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+MODEL ?= demo
+PORT ?= 7860
+RUN := .venv/bin/python
+
+.PHONY: app test lint bench harden screenshots clean
+
+.venv/.app: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(RUN) || $(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.dev: .venv/.app tests/requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+	@touch $@
+
+app: .venv/.app  ## start the page on http://127.0.0.1:7860
+	$(RUN) app.py --model $(MODEL) --port $(PORT)
+
+test: .venv/.dev  ## every test
+	$(RUN) -m pytest
+
+lint: .venv/.dev  ## ruff and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+bench: .venv/.dev  ## the timed measurements, on an otherwise idle machine
+	$(RUN) -m sliminfer bench --shape demo,qwen2.5-0.5b --lengths 2048,8192 --against hf --json runs/bench.json
+
+harden: .venv/.dev  ## long fuzzing, soak and fault runs
+	$(RUN) tests/harden/fuzz_documents.py --count 10000
+
+screenshots: .venv/.dev  ## pictures of every page state into assets/screenshots
+	$(RUN) tests/browser/screenshots.py
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache

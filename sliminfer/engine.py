@@ -1,0 +1,114 @@
+"""SlimEngine: a full and a pruned run of one request, as one stream of typed events."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import torch
+
+from sliminfer.config import SlimConfig
+from sliminfer.errors import MemoryLimitError, SlimError
+from sliminfer.events import Compared, Event, Failed, Finished, Side, Stopped
+from sliminfer.metrics import Comparison
+from sliminfer.models import LoadedModel
+from sliminfer.prompts import Prompt, build_prompt
+from sliminfer.side_run import RunRequest, SideRun
+
+__all__ = ["RunRequest", "SlimEngine"]
+
+_log = logging.getLogger(__name__)
+
+
+class SlimEngine:
+    """Runs requests on one loaded model, one at a time, and leaves the model as it was."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self._turn = threading.Lock()
+        self._warm: set[Side] = set()
+
+    def prepare(self, request: RunRequest) -> Prompt:
+        """The request's prompt; raises SlimError where it cannot be run on this model."""
+        request.config.check_model(self.loaded.shape.layers)
+        prompt = build_prompt(self.loaded.tokenizer, request.document, request.question)
+        wanted = len(prompt) + request.max_new_tokens
+        if wanted > self.loaded.shape.context:
+            raise MemoryLimitError(
+                f"The prompt has {len(prompt):,} tokens and the answer up to {request.max_new_tokens:,}, but "
+                f"{self.loaded.name} reads at most {self.loaded.shape.context:,}: shorten the document."
+            )
+        return prompt
+
+    def compare(self, request: RunRequest, stop: threading.Event | None = None) -> Iterator[Event]:
+        """Events of the full run, then of the pruned run, then `Compared` if both finished.
+
+        Closing the iterator, or setting `stop`, ends the run at the next layer boundary.
+
+        Raises:
+            SlimError: the request cannot be run at all; raised before any event.
+        """
+        started = time.perf_counter()
+        prompt = self.prepare(request)
+        return self._compare(request, prompt, time.perf_counter() - started, stop)
+
+    def run(self, request: RunRequest, side: Side = "pruned", stop: threading.Event | None = None) -> Iterator[Event]:
+        """Events of one side alone; see `compare`."""
+        started = time.perf_counter()
+        prompt = self.prepare(request)
+        return self._run(request, prompt, side, time.perf_counter() - started, stop)
+
+    def warm_up(self, tokens: int = 512) -> None:
+        """Run both sides once on a short text, so that the first real run is as fast as the next."""
+        unit = self.loaded.tokenizer.decode(list(range(min(200, self.loaded.shape.vocab))), skip_special_tokens=True)
+        config = SlimConfig.preset("paper", self.loaded.shape.layers)
+        request = RunRequest((unit + "\n") * (1 + tokens // 200), "What?", config, max_new_tokens=4, ignore_eos=True)
+        for _ in self.compare(request):
+            pass
+
+    def _compare(
+        self, request: RunRequest, prompt: Prompt, tokenize_s: float, stop: threading.Event | None
+    ) -> Iterator[Event]:
+        finished: dict[str, Finished] = {}
+        sides: tuple[Side, Side] = ("full", "pruned")
+        for side in sides:
+            for event in self._run(request, prompt, side, tokenize_s, stop):
+                if isinstance(event, Finished):
+                    finished[side] = event
+                yield event
+        if len(finished) == 2:
+            full, pruned = finished["full"].metrics, finished["pruned"].metrics
+            yield Compared("pruned", finished["pruned"].at, Comparison.of(full, pruned))
+
+    def _run(
+        self, request: RunRequest, prompt: Prompt, side: Side, tokenize_s: float, stop: threading.Event | None
+    ) -> Iterator[Event]:
+        with self._turn:
+            run = SideRun(self.loaded, request, prompt, side, tokenize_s, warm=side in self._warm)
+            try:
+                for event in run.events():
+                    yield event
+                    if stop is not None and stop.is_set():
+                        yield Stopped(side, run.elapsed(), run.text)
+                        return
+                self._warm.add(side)
+            except SlimError as error:
+                yield Failed(side, run.elapsed(), str(error))
+            except (torch.cuda.OutOfMemoryError, MemoryError):
+                yield Failed(
+                    side,
+                    run.elapsed(),
+                    f"The {side} run of {len(prompt):,} tokens does not fit in memory: use a shorter document, "
+                    "a smaller model or prune earlier.",
+                )
+            except Exception as error:  # the next request must be served whatever went wrong in this one
+                _log.exception("a %s run failed", side)
+                yield Failed(
+                    side,
+                    run.elapsed(),
+                    f"The {side} run failed ({type(error).__name__}: {error}): try again.",
+                )
+            finally:
+                run.release()

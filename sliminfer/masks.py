@@ -1,0 +1,52 @@
+"""Attention masks by original position, for layers whose caches hold different tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sliminfer.errors import ModelError
+
+
+def attention_mask(
+    implementation: str,
+    queries: Tensor,
+    keys: Tensor,
+    window: int | None,
+    dtype: torch.dtype,
+) -> Tensor | None:
+    """The mask of one layer, or None where the backend's own causal rule is already right.
+
+    Args:
+        implementation: transformers' name of the attention backend.
+        queries: ascending original positions of the query tokens [q].
+        keys: ascending original positions of the key tokens, ending with the queries [k].
+        window: sliding window in tokens (a key is seen up to `window - 1` positions back) or None.
+        dtype: dtype of the hidden states (additive masks of eager attention).
+
+    Returns:
+        Boolean [1, 1, q, k] for sdpa, additive for eager, None for flash attention, which aligns the causal
+        triangle to the end of the keys by itself.
+    """
+    reach = int(keys[-1] - keys[0])
+    binds = window is not None and reach >= window
+    if "flash" in implementation:
+        if binds and reach + 1 > len(keys):
+            raise ModelError(
+                "This model's sliding-window layers cannot be pruned under flash attention, which counts "
+                'the window in kept tokens: load it with attention "sdpa" or use a prompt that fits the window.'
+            )
+        return None
+    aligned = len(queries) == 1 or len(queries) == len(keys)
+    if not binds and aligned and (implementation == "sdpa" or len(queries) == 1):
+        return None
+    visible = keys[None, :] <= queries[:, None]
+    if binds and window is not None:
+        visible &= queries[:, None] - keys[None, :] < window
+    visible = visible[None, None]
+    if implementation == "sdpa":
+        return visible
+    if implementation != "eager":
+        raise ModelError(f"Attention {implementation!r} is not supported: use sdpa, eager or flash attention.")
+    hidden = torch.finfo(dtype).min
+    return torch.where(visible, torch.tensor(0.0, dtype=dtype, device=keys.device), hidden)

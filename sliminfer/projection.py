@@ -1,0 +1,53 @@
+"""A layer's queries and keys for chosen hidden states, by the layer's own modules and rotary rule."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def project_queries(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries after RoPE of hidden states entering `layer`.
+
+    Args:
+        layer: a decoder layer of the Llama family (separate or fused qkv projection, optional q/k norm).
+        hidden: [1, tokens, hidden].
+        cos, sin: rotary tables of those tokens [1, tokens, rotary_dim].
+
+    Returns:
+        [heads, tokens, head_dim].
+    """
+    attention: Any = layer.self_attn
+    states = layer.input_layernorm(hidden)  # type: ignore[operator]
+    width = attention.config.num_attention_heads * attention.head_dim
+    if hasattr(attention, "qkv_proj"):
+        flat = attention.qkv_proj(states)[..., :width]
+    else:
+        flat = attention.q_proj(states)
+    return _rotate(attention, flat, "q_norm", cos, sin)
+
+
+def project_keys(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Keys after RoPE of hidden states entering `layer` [kv_heads, tokens, head_dim]; see `project_queries`."""
+    attention: Any = layer.self_attn
+    states = layer.input_layernorm(hidden)  # type: ignore[operator]
+    if hasattr(attention, "qkv_proj"):
+        start = attention.config.num_attention_heads * attention.head_dim
+        width = attention.num_key_value_heads * attention.head_dim
+        flat = attention.qkv_proj(states)[..., start : start + width]
+    else:
+        flat = attention.k_proj(states)
+    return _rotate(attention, flat, "k_norm", cos, sin)
+
+
+def _rotate(attention: Any, flat: Tensor, norm: str, cos: Tensor, sin: Tensor) -> Tensor:
+    heads = flat.view(*flat.shape[:-1], -1, attention.head_dim)
+    if hasattr(attention, norm):
+        heads = getattr(attention, norm)(heads)
+    states = heads.transpose(1, 2)
+    # The model family's own rule: Phi-3 rotates a part of each head, others all of it.
+    rotary = sys.modules[type(attention).__module__].apply_rotary_pos_emb
+    rotated: Tensor = rotary(states, states[:, :1], cos.to(states.device), sin.to(states.device))[0]
+    return rotated[0]

@@ -1,0 +1,234 @@
+"""One side of one request, from token ids to the last word, as events."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicCache
+
+from sliminfer.blocks import Span, to_ranges
+from sliminfer.config import SlimConfig
+from sliminfer.decoder import LayerLoop, LayerTick
+from sliminfer.errors import ConfigError
+from sliminfer.events import BlocksPruned, Event, Finished, FirstToken, LayerDone, PromptReady, Side, Token
+from sliminfer.meters import PeakMemory, synchronize
+from sliminfer.metrics import KeptAtLayer, KVBytes, RunMetrics, prefill_flops
+from sliminfer.models import LoadedModel
+from sliminfer.prompts import Prompt
+from sliminfer.sampling import Detokenizer, Sampler
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a visitor asks.
+
+    Attributes:
+        document: the text to read.
+        question: what to ask about it.
+        config: the pruning of the pruned side.
+        max_new_tokens: longest answer.
+        temperature, top_p, seed: sampling; temperature 0 is greedy.
+        evidence: character spans of the document that hold the answer, where known.
+        ignore_eos: go on to `max_new_tokens` even past the end of the answer, for timing.
+    """
+
+    document: str
+    question: str
+    config: SlimConfig = field(default_factory=SlimConfig)
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    evidence: tuple[Span, ...] = ()
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.document.strip():
+            raise ConfigError("The document is empty: upload, paste or choose one.")
+        if not self.question.strip():
+            raise ConfigError("The question is empty: type what you want to know about the document.")
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"{self.max_new_tokens} new tokens are no answer: ask for at least 1.")
+        if not 0.0 <= self.temperature <= 5.0 or not 0.0 < self.top_p <= 1.0:
+            raise ConfigError("Temperature must lie between 0 and 5 and top-p above 0 and up to 1.")
+
+
+class SideRun:
+    """The state of one side while it runs; `events` may be consumed once."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        request: RunRequest,
+        prompt: Prompt,
+        side: Side,
+        tokenize_s: float,
+        warm: bool,
+    ) -> None:
+        self.loaded, self.request, self.prompt, self.side = loaded, request, prompt, side
+        self.tokenize_s, self.warm = tokenize_s, warm
+        self.config = request.config if side == "pruned" else SlimConfig(method="full")
+        evidence = tuple(prompt.token_range(*span) for span in request.evidence)
+        self.loop = LayerLoop(loaded.model, self.config, prompt.question, evidence)
+        self.cache: Cache = DynamicCache()
+        self.started = time.perf_counter()
+        self.detokenizer = Detokenizer(loaded.tokenizer)
+        self.ticks: list[LayerTick] = []
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self.detokenizer.text
+
+    def elapsed(self) -> float:
+        """Seconds since the prompt's ids were ready on the device."""
+        return time.perf_counter() - self.started
+
+    def release(self) -> None:
+        """Let go of everything the run held on the device."""
+        self.cache = DynamicCache()
+        self.ticks.clear()
+        if self.loaded.device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def events(self) -> Generator[Event, None, None]:
+        """Prefill and decode, yielding after every layer and every token."""
+        device = self.loaded.device
+        memory = PeakMemory(device)
+        ids = torch.tensor([self.prompt.ids], device=device)
+        synchronize(device)
+        self.started = time.perf_counter()
+        yield PromptReady(self.side, 0.0, self.prompt, self.tokenize_s, len(self.loop.layers))
+        logits = self._logits((yield from self._prefill(ids)))
+        sampler = Sampler(self.request.temperature, self.request.top_p, self.request.seed)
+        token = sampler(logits)
+        tokens, token_at = [token], [self.elapsed()]
+        first_logits = logits.float().cpu().numpy()
+        prompt_kv = kv_bytes(self.cache)
+        if self._reads_back_late:
+            yield from self._all_pruned()
+        yield FirstToken(self.side, token_at[0], token, self.detokenizer.add(token))
+        while len(tokens) < self.request.max_new_tokens and not self._ends(token):
+            token = sampler(self._logits(self._decode(token)))
+            tokens.append(token)
+            token_at.append(self.elapsed())
+            yield Token(self.side, token_at[-1], len(tokens) - 1, token, self.detokenizer.add(token))
+        metrics = self._metrics(tokens, token_at, first_logits, prompt_kv, memory.bytes())
+        yield Finished(self.side, self.elapsed(), self.text, "eos" if self._ends(token) else "length", metrics)
+
+    @property
+    def _reads_back_late(self) -> bool:
+        # Reading a selection back to the host in mid-prefill would make a GPU wait for it.
+        return self.loaded.device.type == "cuda"
+
+    def _prefill(self, ids: Tensor) -> Generator[Event, None, Tensor]:
+        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache)
+        while True:
+            try:
+                tick = next(run)
+            except StopIteration as done:
+                states: Tensor = done.value
+                return states
+            self.ticks.append(tick)
+            if tick.selection is not None and not self._reads_back_late:
+                yield self._pruned(tick)
+            yield LayerDone(self.side, self.elapsed(), tick.layer, len(self.loop.layers), tick.alive)
+
+    def _decode(self, token: int) -> Tensor:
+        ids = torch.tensor([[token]], device=self.loaded.device)
+        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache)
+        while True:
+            try:
+                next(run)
+            except StopIteration as done:
+                states: Tensor = done.value
+                return states
+
+    def _logits(self, states: Tensor) -> Tensor:
+        head = self.loaded.model.get_output_embeddings()
+        logits: Tensor = head(states[:, -1])[0]
+        return logits
+
+    def _ends(self, token: int) -> bool:
+        return token in self.loaded.eos and not self.request.ignore_eos
+
+    def _all_pruned(self) -> Generator[Event, None, None]:
+        for tick in self.ticks:
+            if tick.selection is not None:
+                yield self._pruned(tick)
+
+    def _pruned(self, tick: LayerTick) -> BlocksPruned:
+        assert tick.selection is not None
+        scores, threshold = tick.selection.scores, tick.selection.threshold
+        before = next((t.alive for t in reversed(self.ticks[: tick.layer])), len(self.prompt))
+        return BlocksPruned(
+            self.side,
+            self.elapsed(),
+            tick.layer,
+            before,
+            tick.selection.kept.cpu().numpy().astype(np.int32),
+            self.config.block_size,
+            None if scores is None else scores.float().cpu().numpy(),
+            math.nan if threshold is None else float(threshold),
+            self.loop.prompt.blocks.forced,
+        )
+
+    def _metrics(
+        self,
+        tokens: list[int],
+        token_at: list[float],
+        first_logits: np.ndarray[tuple[int], np.dtype[np.float32]],
+        prompt_kv: KVBytes,
+        peak_bytes: int,
+    ) -> RunMetrics:
+        pruned = [tick for tick in self.ticks if tick.selection is not None]
+        per_layer = tuple(tick.alive for tick in self.ticks)
+        scored = [(self.config.query_window, per_layer[tick.layer - 1]) for tick in pruned]
+        decode_s = token_at[-1] - token_at[0]
+        return RunMetrics(
+            method=self.config.method,
+            prompt_tokens=len(self.prompt),
+            new_tokens=len(tokens),
+            ttft_s=token_at[0],
+            tokenize_s=self.tokenize_s,
+            select_s=self.loop.stopwatch.seconds("select"),
+            decode_tokens_per_s=(len(tokens) - 1) / decode_s if len(tokens) > 1 else math.nan,
+            token_at=tuple(token_at),
+            tokens_per_layer=per_layer,
+            kept=tuple(_kept(tick) for tick in pruned),
+            kv=kv_bytes(self.cache),
+            prompt_kv=prompt_kv,
+            peak_bytes=peak_bytes,
+            weights_bytes=self.loaded.weights_bytes,
+            prefill_flops=prefill_flops(self.loaded.shape, per_layer, scored),
+            device=self.loaded.device_name,
+            dtype=self.loaded.dtype_name,
+            attention=self.loaded.attention,
+            kernels="torch",
+            warm=self.warm,
+            token_ids=tuple(tokens),
+            first_logits=first_logits,
+        )
+
+
+def _kept(tick: LayerTick) -> KeptAtLayer:
+    assert tick.selection is not None
+    ranges = to_ranges(tick.selection.kept.tolist())
+    return KeptAtLayer(tick.layer, tick.alive, tuple((start, end) for start, end in ranges))
+
+
+def kv_bytes(cache: Cache) -> KVBytes:
+    """Bytes of the keys and values that `cache` holds, layer by layer."""
+    layers: list[Any] = cache.layers
+    device = tuple(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+    return KVBytes(device=device, host=(0,) * len(device))
