@@ -1,0 +1,144 @@
+"""Parsing in a process of its own, which a hostile file may slow down, fill up or crash without harm."""
+
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess  # nosec B404 - runs this interpreter on our own file, without a shell
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from sliminfer.documents.document import (
+    DEFAULT_LIMITS,
+    MIB,
+    Document,
+    DocumentLimits,
+    check_size,
+    display_name,
+)
+from sliminfer.errors import DocumentError
+
+_WORKER = Path(__file__).with_name("worker.py")
+_HEAD_BYTES = 1 * MIB
+# Each worker may use `memory_bytes`; more at once gain nothing on the few cores of a Space.
+_MOST_WORKERS = 4
+_slots = threading.BoundedSemaphore(_MOST_WORKERS)
+
+
+def parse_document_safely(data: bytes, filename: str, limits: DocumentLimits = DEFAULT_LIMITS) -> Document:
+    """`parse_document` in a fresh worker process with the time and memory limits of `limits`.
+
+    The worker gets no environment variable (so no token), cannot write files, and ends after this one file.
+    Blocks for at most twice `limits.seconds` (waiting for a free worker, then parsing). Raises DocumentError,
+    also where the worker runs out of time or memory or crashes.
+    """
+    name = display_name(filename)
+    check_size(len(data), name, limits)
+    if not _slots.acquire(timeout=limits.seconds):
+        raise DocumentError(f"'{name}' was not read, as many uploads are waiting: try again in a minute.")
+    try:
+        return _in_worker(data, filename, limits)
+    finally:
+        _slots.release()
+
+
+def load_document(path: str | os.PathLike[str], limits: DocumentLimits = DEFAULT_LIMITS) -> Document:
+    """The text of a file on disk, read as carefully as an upload. Raises DocumentError."""
+    file = Path(path)
+    try:
+        check_size(file.stat().st_size, display_name(file.name), limits)
+        data = file.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or "it cannot be opened").lower()
+        raise DocumentError(f"'{file}' cannot be read ({reason}): check the path.") from error
+    return parse_document_safely(data, file.name, limits)
+
+
+def _in_worker(data: bytes, filename: str, limits: DocumentLimits) -> Document:
+    name = display_name(filename)
+    head = json.dumps({"paths": _import_paths(), "filename": filename, "limits": asdict(limits)}).encode()
+    # Isolated, without site or bytecode files: the parent's import path is handed over instead.
+    with subprocess.Popen(  # nosec B603
+        [sys.executable, "-I", "-S", "-B", str(_WORKER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+        cwd="/",
+        start_new_session=True,
+    ) as worker:
+        started = time.monotonic()
+        timer = threading.Timer(limits.seconds, _kill_group, (worker.pid,))
+        timer.start()
+        try:
+            answer = _exchange(worker, struct.pack(">I", len(head)) + head, data, limits)
+        finally:
+            timer.cancel()
+            worker.kill()
+    out_of_time = worker.returncode == -signal.SIGXCPU or time.monotonic() - started >= limits.seconds
+    if answer is None and out_of_time:
+        raise DocumentError(
+            f"'{name}' took longer than {limits.seconds:g} s to read: split it, or upload its text as .txt."
+        )
+    document = _understood(answer) if answer else None
+    if document is None:
+        raise DocumentError(f"'{name}' could not be read (the reader stopped): upload its text as .txt.")
+    return document
+
+
+def _exchange(worker: "subprocess.Popen[bytes]", head: bytes, data: bytes, limits: DocumentLimits) -> bytes | None:
+    """Send the request and read the whole answer, or None where the worker ended early or says too much."""
+    if worker.stdin is None or worker.stdout is None:
+        return None
+    try:
+        worker.stdin.write(head)
+        worker.stdin.write(data)
+        worker.stdin.close()
+    except BrokenPipeError:
+        with contextlib.suppress(BrokenPipeError):
+            worker.stdin.close()
+        return None
+    most = 4 + _HEAD_BYTES + 4 * limits.max_characters
+    answer = worker.stdout.read(most + 1)
+    return answer if len(answer) <= most and worker.wait() == 0 else None
+
+
+def _kill_group(group: int) -> None:
+    """End a worker and whatever it may have started: anything that holds its output keeps us waiting."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _understood(answer: bytes) -> Document | None:
+    """The document in a worker's answer; None for an answer that is not in the agreed form."""
+    try:
+        (size,) = struct.unpack(">I", answer[:4])
+        head = json.loads(answer[4 : 4 + size])
+        text = answer[4 + size :].decode()
+    except (struct.error, ValueError):
+        return None
+    if error := head.get("error"):
+        raise DocumentError(str(error))
+    return Document(
+        text=text,
+        name=str(head["name"]),
+        kind=str(head["kind"]),
+        encoding=None if head["encoding"] is None else str(head["encoding"]),
+        pages=None if head["pages"] is None else int(head["pages"]),
+        characters=len(text),
+        warnings=tuple(str(warning) for warning in head["warnings"]),
+    )
+
+
+def _import_paths() -> list[str]:
+    """Where this process imports from, without the current folder, which might hold a stranger's files."""
+    return [path for path in sys.path if os.path.isabs(path) and os.path.exists(path)]
+
+
+def _environment() -> dict[str, str]:
+    """Only what the interpreter itself may need to start; in particular no access token."""
+    return {key: os.environ[key] for key in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if key in os.environ}

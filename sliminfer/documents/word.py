@@ -1,0 +1,96 @@
+"""Word documents: the text of the main part as Word shows it with all changes accepted, then the notes."""
+
+import posixpath
+from collections.abc import Mapping
+
+from sliminfer.documents.archive import Archive, XmlReader, read_xml
+from sliminfer.documents.text import TextFlow
+
+_MAIN = "word/document.xml"
+_NOTES = ("word/footnotes.xml", "word/endnotes.xml")
+# Text that was deleted or moved away, and the copy of a drawing meant for old versions of Word.
+_HIDDEN = frozenset(("del", "moveFrom", "Fallback", "instrText"))
+_MARKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+
+
+def docx_to_text(archive: Archive) -> str:
+    """Paragraphs apart by a blank line, list items and table rows by a line end, table cells by a tab."""
+    main = _main_part(archive)
+    folder = posixpath.dirname(main)
+    flow = TextFlow()
+    read_xml(archive.read(main), _Body(flow), archive.damaged)
+    for note in _NOTES:
+        member = posixpath.join(folder, posixpath.basename(note))
+        if member in archive.members:
+            flow.line_break(2)
+            read_xml(archive.read(member), _Body(flow), archive.damaged)
+    return flow.text()
+
+
+def _main_part(archive: Archive) -> str:
+    if _MAIN in archive.members:
+        return _MAIN
+    relations = _Relations()
+    read_xml(archive.read("_rels/.rels"), relations, archive.damaged)
+    return relations.main.lstrip("/")
+
+
+class _Relations(XmlReader):
+    """Finds the main document among a package's relationships."""
+
+    def __init__(self) -> None:
+        self.main = ""
+
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        if name == "Relationship" and attributes.get("Type", "").endswith("/officeDocument"):
+            self.main = attributes.get("Target", "")
+
+
+class _Body(XmlReader):
+    """Writes the running text of one WordprocessingML part."""
+
+    def __init__(self, flow: TextFlow) -> None:
+        self._flow = flow
+        self._hidden = 0
+        self._in_text = False
+        self._cells = 0
+        self._in_list = False
+
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        if self._hidden or name in _HIDDEN:
+            self._hidden += 1
+            return
+        if name == "t":
+            self._in_text = True
+        elif name == "tc":
+            self._cells += 1
+        elif name == "p" and not self._cells:
+            self._in_list = False
+        elif name == "numPr":
+            self._in_list = True
+        # A tab stop in a paragraph's settings is also named tab, and always carries a position.
+        elif name in _MARKS and "pos" not in attributes:
+            self._flow.verbatim(_MARKS[name])
+
+    def end(self, name: str) -> None:
+        if self._hidden:
+            self._hidden -= 1
+            return
+        if name == "t":
+            self._in_text = False
+        elif name == "tc":
+            self._cells -= 1
+            self._flow.next_cell()
+        elif name == "tr":
+            self._flow.line_break()
+        elif name == "tbl":
+            self._flow.line_break(1 if self._cells else 2)
+        elif name == "p":
+            if self._cells:
+                self._flow.flowing(" ")
+            else:
+                self._flow.line_break(1 if self._in_list else 2)
+
+    def characters(self, text: str) -> None:
+        if self._in_text:
+            self._flow.verbatim(text)

@@ -1,0 +1,62 @@
+"""The process that parses one upload of a stranger and then ends. Run by path, never imported.
+
+Standard input: length-prefixed JSON {"paths", "filename", "limits"}, then the file's bytes.
+Standard output: length-prefixed JSON, either {"error"} or the fields of `Document` without its text; then the
+text as UTF-8. JSON, because the parent must not unpickle what a compromised worker says.
+"""
+
+import json
+import math
+import resource
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    stream = sys.stdin.buffer
+    (size,) = struct.unpack(">I", stream.read(4))
+    request = json.loads(stream.read(size))
+    _restrict(request["limits"])
+    sys.path[:] = [str(Path(__file__).resolve().parents[2]), *request["paths"]]
+    answer, text = _parse(stream.read(), request["filename"], request["limits"])
+    head = json.dumps(answer).encode()
+    sys.stdout.buffer.write(struct.pack(">I", len(head)) + head)
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
+
+
+def _restrict(limits: dict[str, Any]) -> None:
+    """Cap memory and CPU time, and forbid writing files and dumping core, for good."""
+    for what, amount in (
+        (resource.RLIMIT_AS, limits["memory_bytes"]),
+        (resource.RLIMIT_CPU, math.ceil(limits["seconds"])),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(what)
+        soft = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+        # One second of CPU time between the limits, so that the worker ends by SIGXCPU, which says why.
+        above = soft + (what == resource.RLIMIT_CPU)
+        resource.setrlimit(what, (soft, above if hard == resource.RLIM_INFINITY else min(above, hard)))
+
+
+def _parse(data: bytes, filename: str, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    from sliminfer.documents.document import DocumentLimits, display_name
+    from sliminfer.documents.parse import parse_document
+    from sliminfer.errors import DocumentError
+
+    try:
+        document = parse_document(data, filename, DocumentLimits(**limits))
+        text = document.text.encode()
+    except DocumentError as refusal:
+        return {"error": str(refusal)}, b""
+    except MemoryError:
+        name = display_name(filename)
+        return {"error": f"'{name}' needs too much memory: split it, or upload its text as .txt."}, b""
+    return {field: value for field, value in vars(document).items() if field != "text"}, text
+
+
+if __name__ == "__main__":
+    main()
