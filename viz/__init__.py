@@ -1,0 +1,1 @@
+"""What a visitor sees: `figures` turns results into drawings, `page` puts them on the web page."""

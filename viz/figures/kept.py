@@ -1,0 +1,308 @@
+"""The kept-token map as HTML: layers down, original positions across, blue where tokens were kept.
+
+The cells are one stretched PNG; axes, rules and strips are HTML around it, so that text stays sharp and
+colours follow the page. `assets/js/kept.js` adds the cursor, the zoom and the links to the document; what
+it shows it asks of Python through the page's server functions:
+
+    kept_panel({key, start, end, width}) -> panel_html(...)
+    kept_cell({key, layer, position})    -> cell(...)
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TypedDict
+
+import numpy as np
+
+from sliminfer.blocks import Span
+from sliminfer.prompts import Prompt
+from viz.figures.kept_map import KeptMap, Stage, Tile, kept_tile
+from viz.figures.table import Table
+from viz.figures.words import count, escape, number, percent, plural
+
+WIDTH = 1024  # columns of the first drawing, before the browser has told how wide it really is
+_HEIGHT = 352  # pixels that the layers share
+_AROUND = 48  # characters of text shown on either side of a token
+
+
+def kept_html(kept: KeptMap, key: str = "", title: str = "Kept tokens") -> str:
+    """The whole figure. `key` is handed back by the browser's calls to the server functions."""
+    return (
+        f'<figure class="fig kept" data-key="{escape(key)}" data-tokens="{kept.tokens}" '
+        f'data-layers="{kept.layers}">'
+        f"<figcaption><strong>{escape(title)}</strong> {_summary(kept)}</figcaption>"
+        f"{_toolbar()}"
+        f'<div class="kept-panel">{panel_html(kept, 0, kept.tokens)}</div>'
+        f"{_legend(kept)}"
+        '<output class="kept-readout">Point at the map to see a token; drag across it to zoom in; '
+        "click to find the token in the document.</output>"
+        f"{kept_table(kept).details()}</figure>"
+    )
+
+
+def panel_html(kept: KeptMap, start: int, end: int, width: int = WIDTH) -> str:
+    """The drawing itself for positions [start, end), without caption, legend and table."""
+    tile = kept_tile(kept, (0, kept.layers), (start, end), width)
+    start, end = tile.positions
+    row = max(3, min(16, _HEIGHT // kept.layers))
+    label = (
+        f"Kept-token map, layers 0 to {kept.layers - 1}, positions {count(start)} to {count(end - 1)}, "
+        f"{plural(tile.bin, 'token')} per column. " + _in_words(kept)
+    )
+    return (
+        f'<div class="kept-grid" data-start="{start}" data-end="{end}" data-bin="{tile.bin}" '
+        f'data-extent="{tile.extent}">'
+        f"{_strips(kept, tile)}"
+        f'<div class="kept-ylabels" aria-hidden="true">{_layer_labels(kept, row)}</div>'
+        f'<div class="kept-plot" style="height:{row * kept.layers}px" tabindex="0" role="group" '
+        f'aria-label="{escape(label)} Arrow keys move the cursor, plus and minus zoom, Enter finds the token.">'
+        f"{_image(tile.cells_png(), 'kept-cells')}{_waiting(kept)}{_rules(kept)}"
+        '<div class="kept-brush" hidden></div><div class="kept-mark" hidden></div></div>'
+        f'<div class="kept-shares" aria-hidden="true">{_shares(kept, row)}</div>'
+        '<div class="kept-name">layers survived</div>'
+        f'<div class="kept-strip kept-survived">{_image(tile.survived_png(), "kept-cells")}</div><div></div>'
+        f'<div></div><div class="kept-xaxis" aria-hidden="true">{_position_labels(tile)}</div><div></div>'
+        "</div>"
+    )
+
+
+def kept_table(kept: KeptMap) -> Table:
+    """One row per stage: its layers, the tokens they ran over, their share of the prompt, what began it."""
+    rows = [
+        (
+            _layer_span(stage),
+            stage.tokens,
+            percent(stage.tokens / kept.tokens),
+            _began(stage),
+        )
+        for stage in kept.stages
+    ]
+    return Table.of(
+        f"Tokens kept per layer, of a prompt of {plural(kept.tokens, 'token')}",
+        ("Layers", "Tokens kept", "Share", "Pruned by"),
+        rows,
+    )
+
+
+class Cell(TypedDict):
+    """What is known of one position at one layer, as plain JSON data; None where it does not apply."""
+
+    token: str
+    before: str
+    after: str
+    position: int
+    layer: int
+    kept: bool | None
+    survived: int
+    block: int | None
+    score: float | None
+    rank: int | None
+    ranked: int | None
+    threshold: float | None
+    forced: bool
+    text: str
+
+
+def cell(kept: KeptMap, prompt: Prompt, layer: int, position: int) -> Cell:
+    """The token at `position` and what the last prune step up to `layer` made of it.
+
+    Out-of-range layers and positions are clipped. `rank` is 1 for the best of the `ranked` blocks that had
+    a score. `text` is the whole as one line for the readout.
+    """
+    position = min(max(0, position), kept.tokens - 1)
+    layer = min(max(0, layer), kept.layers - 1)
+    start, end = prompt.spans[position]
+    known = layer < kept.done
+    stage = kept.stage_at(layer) if known else len(kept.stages) - 1
+    found = Cell(
+        token=prompt.text[start:end],
+        before=prompt.text[max(0, start - _AROUND) : start],
+        after=prompt.text[end : end + _AROUND],
+        position=position,
+        layer=layer,
+        kept=bool(kept.alive[stage, position]) if known else None,
+        survived=int(kept.survived[position]) if kept.stages else 0,
+        block=None,
+        score=None,
+        rank=None,
+        ranked=None,
+        threshold=None,
+        forced=False,
+        text="",
+    )
+    _add_score(found, kept.stages[stage])
+    found["text"] = _readout(found)
+    return found
+
+
+def _add_score(found: Cell, stage: Stage) -> None:
+    step = stage.pruning
+    if step is None:
+        return
+    block = found["position"] // step.block_size
+    found["block"] = block
+    found["forced"] = block in step.forced
+    if step.scores is None:
+        return
+    score = float(step.scores[block])
+    if np.isfinite(score):
+        finite = step.scores[np.isfinite(step.scores)]
+        found["score"] = score
+        found["rank"] = int((finite > score).sum()) + 1
+        found["ranked"] = len(finite)
+    if np.isfinite(step.threshold):
+        found["threshold"] = float(step.threshold)
+
+
+def _readout(found: Cell) -> str:
+    fate = {True: "kept", False: "dropped", None: "not run yet"}[found["kept"]]
+    parts = [f"position {count(found['position'])}", f"layer {found['layer']}: {fate}"]
+    if found["forced"]:
+        parts.append("always kept")
+    if found["score"] is not None:
+        parts.append(f"block {found['block']} scored {number(found['score'])}")
+        parts.append(f"rank {count(found['rank'] or 0)} of {count(found['ranked'] or 0)}")
+    if found["threshold"] is not None:
+        parts.append(f"threshold {number(found['threshold'])}")
+    parts.append(f"survived {plural(found['survived'], 'layer')}")
+    return " · ".join(parts)
+
+
+def _summary(kept: KeptMap) -> str:
+    return f"{plural(kept.tokens, 'token')} across, {plural(kept.layers, 'layer')} down."
+
+
+def _in_words(kept: KeptMap) -> str:
+    return "; ".join(f"{_layer_span(s)} kept {percent(s.tokens / kept.tokens)}" for s in kept.stages) + "."
+
+
+def _layer_span(stage: Stage) -> str:
+    last = stage.end - 1
+    return f"Layer {stage.first}" if last <= stage.first else f"Layers {stage.first}–{last}"
+
+
+def _began(stage: Stage) -> str:
+    step = stage.pruning
+    if step is None:
+        return "the whole prompt"
+    dropped = step.alive_before - len(step.kept)
+    return f"prune step at layer {step.layer}, {plural(dropped, 'token')} dropped"
+
+
+def _image(png: bytes, name: str) -> str:
+    data = base64.b64encode(png).decode("ascii")
+    return f'<img class="{name}" alt="" draggable="false" src="data:image/png;base64,{data}">'
+
+
+def _toolbar() -> str:
+    buttons = (("in", "Zoom in"), ("out", "Zoom out"), ("left", "Earlier"), ("right", "Later"), ("all", "Whole prompt"))
+    inner = "".join(f'<button type="button" data-zoom="{name}">{text}</button>' for name, text in buttons)
+    return f'<div class="fig-tools" role="toolbar" aria-label="Zoom of the kept-token map">{inner}</div>'
+
+
+def _strips(kept: KeptMap, tile: Tile) -> str:
+    regions = kept.regions
+    rows = [
+        ("always kept", [("sinks", regions.sinks), ("local", regions.local)]),
+        ("question", [("question", regions.question)]),
+        ("evidence", [("evidence", span) for span in regions.evidence]),
+    ]
+    drawn = []
+    for name, spans in rows:
+        if any(end > start for _, (start, end) in spans):
+            inner = "".join(_segment(kind, span, tile) for kind, span in spans)
+            drawn.append(f'<div class="kept-name">{name}</div><div class="kept-strip">{inner}</div><div></div>')
+    return "".join(drawn)
+
+
+def _segment(kind: str, span: Span, tile: Tile) -> str:
+    start, end = max(span[0], tile.positions[0]), min(span[1], tile.positions[1])
+    if end <= start:
+        return ""
+    left, width = _across(start, tile), 100 * (end - start) / tile.extent
+    return f'<i class="kept-{kind}" style="left:{left:.3f}%;width:{width:.3f}%"></i>'
+
+
+def _across(position: int, tile: Tile) -> float:
+    return 100 * (position - tile.positions[0]) / tile.extent
+
+
+def _layer_labels(kept: KeptMap, row: int) -> str:
+    pruned = {stage.first for stage in kept.stages if stage.pruning is not None}
+    every = max(1, -(-16 // row))
+    step = next(size for size in (1, 2, 4, 5, 8, 10, 16, 20, 32) if size >= every)
+    out, last = [], -99.0
+    wanted = sorted({*range(0, kept.layers, step), kept.layers - 1} | pruned)
+    for layer in wanted:
+        near_rule = any(0 < abs(layer - p) * row < 16 for p in pruned) and layer not in pruned
+        if near_rule or (layer - last) * row < 14:
+            continue
+        last = layer
+        text = f"<b>prune {layer}</b>" if layer in pruned else str(layer)
+        out.append(f'<span style="top:{(layer + 0.5) * row:.1f}px">{text}</span>')
+    return f'<span class="kept-axis">layer</span>{"".join(out)}'
+
+
+def _shares(kept: KeptMap, row: int) -> str:
+    bars, labels, last = [], [], -99.0
+    for stage in kept.stages:
+        share = stage.tokens / kept.tokens
+        top, height = stage.first * row, (stage.end - stage.first) * row
+        bars.append(f'<i style="top:{top}px;height:{height}px;width:{100 * share:.2f}%"></i>')
+        middle = top + height / 2
+        if middle - last >= 15:
+            last = middle
+            labels.append(f'<span style="top:{middle:.1f}px">{percent(share)}</span>')
+    return "".join(bars + labels)
+
+
+def _rules(kept: KeptMap) -> str:
+    return "".join(
+        f'<i class="kept-rule" style="top:{100 * stage.first / kept.layers:.3f}%"></i>'
+        for stage in kept.stages
+        if stage.pruning is not None
+    )
+
+
+def _waiting(kept: KeptMap) -> str:
+    if kept.done >= kept.layers:
+        return ""
+    return f'<div class="kept-waiting" style="top:{100 * kept.done / kept.layers:.3f}%"></div>'
+
+
+def _position_labels(tile: Tile) -> str:
+    start, end = tile.positions
+    step = _nice_step((end - start) / 5)
+    out = []
+    for position in range(-(-start // step) * step, end, step):
+        left = _across(position, tile)
+        if left <= 96:
+            out.append(f'<span style="left:{left:.3f}%">{count(position)}</span>')
+    axis = f"original position, {plural(tile.bin, 'token')} per column"
+    return "".join(out) + f'<span class="kept-axis">{axis}</span>'
+
+
+def _nice_step(least: float) -> int:
+    """Smallest power of two at least `least`: block and context sizes are powers of two, so ticks meet them."""
+    step = 1
+    while step < least:
+        step *= 2
+    return step
+
+
+def _legend(kept: KeptMap) -> str:
+    regions = kept.regions
+    items = [("all", "kept"), ("none", "dropped")]
+    for name, span, text in (
+        ("sinks", regions.sinks, "sinks"),
+        ("local", regions.local, "local window"),
+        ("question", regions.question, "question"),
+        ("evidence", regions.evidence[0] if regions.evidence else (0, 0), "evidence"),
+    ):
+        if span[1] > span[0]:
+            items.append((name, text))
+    if len(kept.stages) > 1:
+        items.append(("rule", "prune step"))
+    inner = "".join(f'<span><i class="kept-{name}"></i>{text}</span>' for name, text in items)
+    return f'<div class="fig-legend">{inner}</div>'
