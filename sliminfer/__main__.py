@@ -1,0 +1,6 @@
+"""`python -m sliminfer`."""
+
+from sliminfer.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The command line: one small file per command, and the one place where errors become a line on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from sliminfer.commands import models, run
+from sliminfer.errors import SlimError
+
+try:  # typer carries its own copy of click since 0.26
+    from typer._click.exceptions import ClickException
+except ImportError:
+    from click.exceptions import ClickException
+
+app = typer.Typer(
+    name="sliminfer",
+    help="Full against pruned long-context inference, after SlimInfer (arXiv 2508.06447).",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.command)
+app.command("models")(models.command)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with exit code 2 and one line on stderr."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        code = app(standalone_mode=False)
+    except SlimError as error:
+        _complain(str(error))
+    except ClickException as error:
+        _complain(f"{error.format_message().rstrip('.')}: try --help.")
+    except (typer.Abort, KeyboardInterrupt):
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> None:
+    print(" ".join(message.split()), file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,62 @@
+"""`sliminfer models`: what is known to work, and what fits here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from sliminfer.commands import options
+
+
+def command(
+    context: Annotated[int, typer.Option(help="Prompt length in tokens for the memory estimate.")] = 8192,
+    device: options.Device = "auto",
+    json: options.JsonFile = None,
+) -> None:
+    """Known models: parameters, memory at a context length, and what fits on this machine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from sliminfer.errors import ConfigError
+    from sliminfer.models import free_memory, known_models, memory_estimate, resolve_device
+
+    if context < 1:
+        raise ConfigError(f"A context of {context} tokens is no prompt: give at least 1.")
+    place = resolve_device(device)
+    free = free_memory(place)
+    rows: list[dict[str, Any]] = []
+    for name, model in known_models().items():
+        need = memory_estimate(model.shape, context)
+        rows.append(
+            {
+                "model": name,
+                "parameters": model.shape.params,
+                "context": model.shape.context,
+                "weights_bytes": need.weights,
+                "kv_bytes": need.kv,
+                "activation_bytes": need.activations,
+                "total_bytes": need.total,
+                "fits": need.total <= free and context <= model.shape.context,
+                "note": model.note,
+            }
+        )
+    if json is not None:
+        options.write_json({"device": str(place), "context": context, "free_bytes": free, "models": rows}, json)
+        if json == "-":
+            return
+    table = Table(title=f"{context:,} tokens on {place} with {free / 1e9:.1f} GB free", title_justify="left")
+    table.add_column("model", no_wrap=True)
+    for heading in ("params", "context", "weights GB", "KV GB", "all GB", "fits"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row["model"],
+            f"{row['parameters'] / 1e6:,.0f}M",
+            f"{row['context'] // 1024}K",
+            f"{row['weights_bytes'] / 1e9:.2f}",
+            f"{row['kv_bytes'] / 1e9:.2f}",
+            f"{row['total_bytes'] / 1e9:.2f}",
+            "yes" if row["fits"] else "no",
+        )
+    Console().print(table)

@@ -1,0 +1,91 @@
+"""Options that several commands share, and how they become a model and a config."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sliminfer.config import DEFAULT_PRESET, PRESETS, SlimConfig, parse_steps
+from sliminfer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sliminfer.models import LoadedModel
+
+Model = Annotated[str, typer.Option(help="demo, a Hub id, or a folder with config.json and safetensors.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or balanced over all GPUs.")]
+Dtype = Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")]
+Attention = Annotated[str, typer.Option(help="auto, sdpa, eager or flash_attention_2.")]
+Kernels = Annotated[str, typer.Option(help="auto, torch or triton.")]
+Prune = Annotated[
+    str | None, typer.Option(help="Prune steps LAYER:KEEP,..., keep as a fraction or a token count: 4:0.25,8:0.125.")
+]
+Preset = Annotated[str, typer.Option(help=f"Schedule where --prune is not given: {', '.join(PRESETS)}.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="JSON config or preset file of `tune`.")]
+Method = Annotated[str | None, typer.Option(help="Pruning method [default: sliminfer].")]
+JsonFile = Annotated[str | None, typer.Option("--json", help="Write the result as JSON to a file, or - for stdout.")]
+
+
+def load(model: str, device: str = "auto", dtype: str = "auto", attention: str = "auto") -> LoadedModel:
+    """The model that the options name, without progress bars."""
+    from transformers.utils import logging
+
+    from sliminfer.models import load_model
+
+    logging.disable_progress_bar()
+    return load_model(model, device=device, dtype=dtype, attention=attention)
+
+
+def make_config(
+    layers: int,
+    prune: str | None = None,
+    preset: str = DEFAULT_PRESET,
+    config_file: Path | None = None,
+    method: str | None = None,
+    **changes: Any,
+) -> SlimConfig:
+    """The config that the options name for a model of `layers` layers.
+
+    `--prune` wins over `--config`, which wins over `--preset`; `method` and other changes go on top.
+    """
+    if config_file is not None:
+        config = SlimConfig.from_file(config_file)
+    else:
+        config = SlimConfig.preset(preset, layers)
+    if prune is not None:
+        changes["steps"] = parse_steps(prune)
+    if method is not None:
+        changes["method"] = method
+    config = config.with_changes(**changes) if changes else config
+    config.check_model(layers)
+    return config
+
+
+def write_json(data: Any, target: str) -> None:
+    """Write `data` as JSON to the file `target`, or to stdout for "-"; NaN and infinity become null."""
+    text = json.dumps(_finite(data), indent=2, ensure_ascii=False)
+    if target == "-":
+        print(text)
+        return
+    path = Path(target)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written ({error.strerror}): choose another place for --json.") from error
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    with contextlib.suppress(AttributeError):
+        return _finite(data.item())  # a numpy or torch scalar
+    return data

@@ -1,0 +1,93 @@
+"""`sliminfer run`: one document, one question, full against pruned."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sliminfer.commands import options
+from sliminfer.config import DEFAULT_PRESET
+from sliminfer.errors import SlimError
+
+if TYPE_CHECKING:
+    from sliminfer.results import RunResult
+
+
+def command(
+    document: Annotated[Path, typer.Option(help="The document: text, Markdown, PDF, Word, EPUB, HTML, code, ...")],
+    question: Annotated[str, typer.Option(help="What to ask about it.")],
+    model: options.Model = "demo",
+    prune: options.Prune = None,
+    preset: options.Preset = DEFAULT_PRESET,
+    config: options.ConfigFile = None,
+    method: options.Method = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Nucleus for sampling.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed for sampling.")] = 0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    attention: options.Attention = "auto",
+    json: options.JsonFile = None,
+) -> None:
+    """Ask one question about one document, on the full and on the pruned model."""
+    from sliminfer.documents import load_document
+    from sliminfer.engine import RunRequest, SlimEngine
+    from sliminfer.events import FirstToken, PromptReady, Token
+    from sliminfer.results import RunResult
+
+    text = load_document(document).text
+    loaded = options.load(model, device, dtype, attention)
+    slim_config = options.make_config(loaded.layers, prune, preset, config, method)
+    engine = SlimEngine(loaded)
+    request = RunRequest(text, question, slim_config, max_new_tokens, temperature, top_p, seed)
+    events = engine.compare(request)
+    engine.warm_up()
+    quiet = json == "-"
+    result = RunResult()
+    for event in events:
+        result.add(event)
+        if quiet:
+            continue
+        if isinstance(event, PromptReady):
+            print(f"\n{event.side}: ", end="", flush=True)
+        elif isinstance(event, FirstToken | Token):
+            print(event.text, end="", flush=True)
+    if not quiet:
+        print()
+        _summary(result)
+    if json is not None:
+        options.write_json(result.to_dict(loaded.name, slim_config), json)
+    if result.failed:
+        raise SlimError(" ".join(result.failed.values()))
+
+
+def _summary(result: RunResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if result.prompt is None or not result.finished:
+        return
+    table = Table(title=f"{len(result.prompt):,} prompt tokens", title_justify="left")
+    for heading in ("", "TTFT s", "tokens/s", "prompt KV MB", "peak MB"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for side, event in result.finished.items():
+        m = event.metrics
+        table.add_row(
+            side,
+            f"{m.ttft_s:.3f}",
+            f"{m.decode_tokens_per_s:.1f}",
+            f"{m.prompt_kv.total_device / 1e6:.2f}",
+            f"{m.peak_bytes / 1e6:.1f}",
+        )
+    console = Console(file=sys.stdout)
+    console.print(table)
+    if result.comparison is not None:
+        c = result.comparison
+        console.print(
+            f"TTFT {c.ttft:.2f}x (FLOPs {c.ttft_flops:.2f}x, efficiency {c.efficiency:.2f}), prompt KV "
+            f"{c.kv_bytes:.2f}x; first-token KL {c.first_token_kl:.4f}, agreement {c.agreement:.0%}."
+        )
