@@ -27,8 +27,8 @@ from viz.figures.run import RunView
 WORDS = (
     "the harbour ledger lists every crate of lamp oil rope and dried fish that came ashore before the storm "
     "while the keeper wrote down wind tide and the names of the boats that had not yet returned"
-).split()
-ANSWER = "The keeper hid the brass key under the third stone of the east stair .".split(" ")
+)
+ANSWER = "The keeper hid the brass key under the third stone of the east stair ."
 
 
 def prompt_of(document: str, question: str = "Where is the key?", head: str = "<user>\n") -> Prompt:
@@ -54,9 +54,9 @@ def long_prompt(tokens: int, seed: int = 0) -> Prompt:
     """A prompt of exactly `tokens` tokens about a harbour."""
     draw = random.Random(seed)
     fixed = len(prompt_of("a"))
-    words = []
+    words, choices = [], WORDS.split()
     while len(words) < tokens - fixed + 1:
-        words.append(draw.choice(WORDS))
+        words.append(draw.choice(choices))
     lines = [" ".join(words[i : i + 40]) for i in range(0, len(words), 40)]
     return prompt_of("\n".join(lines))
 
@@ -104,12 +104,12 @@ def metrics_of(side: Side, prompt: Prompt, per_layer: Sequence[int], pruned: Seq
     ttft = 2.2e-5 * work + select
     per_token = 0.02 + 3e-8 * work
     kv = tuple(n * 1024 for n in per_layer)
-    grown = tuple(n + len(ANSWER) * 1024 for n in kv)
-    at = tuple(ttft + per_token * i for i in range(len(ANSWER)))
+    grown = tuple(n + len(ANSWER.split()) * 1024 for n in kv)
+    at = tuple(ttft + per_token * i for i in range(len(ANSWER.split())))
     return RunMetrics(
         method="sliminfer" if pruned else "full",
         prompt_tokens=tokens,
-        new_tokens=len(ANSWER),
+        new_tokens=len(ANSWER.split()),
         ttft_s=ttft,
         tokenize_s=1.2e-6 * tokens,
         select_s=select,
@@ -130,7 +130,7 @@ def metrics_of(side: Side, prompt: Prompt, per_layer: Sequence[int], pruned: Seq
         attention="sdpa",
         kernels="torch",
         warm=True,
-        token_ids=tuple(range(len(ANSWER))),
+        token_ids=tuple(range(len(ANSWER.split()))),
         first_logits=rng.normal(size=64).astype(np.float32),
     )
 
@@ -151,7 +151,7 @@ def events_of(
             per_layer.append(alive)
             yield LayerDone(side, 0.01 * (layer + 1), layer=layer, layers=layers, alive=alive)
         metrics = done[side] = metrics_of(side, prompt, per_layer, steps)
-        pieces = [word if not i else f" {word}" for i, word in enumerate(ANSWER)]
+        pieces = [word if not i else f" {word}" for i, word in enumerate(ANSWER.split())]
         yield FirstToken(side, metrics.token_at[0], token=0, text=pieces[0])
         for index, piece in enumerate(pieces[1:], start=1):
             yield Token(side, metrics.token_at[index], index=index, token=index, text=piece)

@@ -15,6 +15,7 @@ from sliminfer.events import (
     LayerDone,
     PromptReady,
     Side,
+    Stopped,
     Token,
 )
 from sliminfer.metrics import Comparison, RunMetrics
@@ -61,6 +62,8 @@ class SideView:
                 return replace(self, pieces=(*self.pieces, event.text), piece_at=(*self.piece_at, event.at))
             case Finished():
                 return replace(self, metrics=event.metrics, reason=event.reason, final_text=event.text)
+            case Stopped():
+                return replace(self, reason="stopped", final_text=event.text)
             case Failed():
                 return replace(self, error=event.message)
         return self

@@ -1,0 +1,89 @@
+"""The four figures everyone looks at first, as cards that fill while the run goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sliminfer.metrics import ratio
+from viz.figures.compare import FULL, PRUNED, in_comparison
+from viz.figures.run import RunView, SideView
+from viz.figures.table import Table
+from viz.figures.words import DASH, escape, rate, seconds, size
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure of both sides; `gain` is above 1 where the pruned side does better, NaN until known."""
+
+    name: str
+    meaning: str
+    full: float
+    pruned: float
+    gain: float
+    shown: Callable[[float], str]
+    better: str
+    worse: str
+
+    @property
+    def verdict(self) -> str:
+        """How the pruned side compares, in two words; empty until both are known."""
+        return in_comparison(self.gain, self.better, self.worse)
+
+
+def cards(run: RunView) -> tuple[Card, ...]:
+    """The cards of a run so far; NaN where a figure is not known yet."""
+    full, pruned = run.full, run.pruned
+    out = []
+    for name, meaning, figure, shown, better, worse, more_is_better in _FIGURES:
+        a, b = figure(full), figure(pruned)
+        gain = ratio(b, a) if more_is_better else ratio(a, b)
+        out.append(Card(name, meaning, a, b, gain, shown, better, worse))
+    return tuple(out)
+
+
+def cards_html(run: RunView) -> str:
+    """The four cards with their table. Bars in a card share a scale; the longer one fills it."""
+    inner = "".join(_card(card) for card in cards(run))
+    return f'<section class="fig cards" aria-label="Figures of this run">{inner}</section>'
+
+
+def cards_table(run: RunView) -> Table:
+    """The same figures as rows."""
+    rows = [(card.name, card.shown(card.full), card.shown(card.pruned), card.verdict or DASH) for card in cards(run)]
+    return Table.of("Figures of this run", ("Figure", "Full", "Pruned", "Pruned is"), rows)
+
+
+def _card(card: Card) -> str:
+    longest = max((v for v in (card.full, card.pruned) if math.isfinite(v)), default=0.0) or 1.0
+    rows = "".join(
+        f'<div class="card-row"><dt>{side}</dt><dd>{escape(card.shown(value))}</dd>'
+        f'<i style="width:{100 * value / longest if math.isfinite(value) else 0:.1f}%;'
+        f'background:var(--fig-{role})" aria-hidden="true"></i></div>'
+        for side, value, role in (("full", card.full, FULL), ("pruned", card.pruned, PRUNED))
+    )
+    return (
+        f'<div class="card"><h4 title="{escape(card.meaning)}">{escape(card.name)}</h4>'
+        f'<p class="card-ratio">{escape(card.verdict) or DASH}</p><dl>{rows}</dl></div>'
+    )
+
+
+def _kv(side: SideView) -> float:
+    return float(side.metrics.prompt_kv.total_device) if side.metrics else math.nan
+
+
+def _peak(side: SideView) -> float:
+    return float(side.metrics.peak_bytes) if side.metrics else math.nan
+
+
+_FIGURES = (
+    ("Time to first token", "From the prompt’s ids on the device to the first token on the host",
+     lambda side: side.ttft_s, seconds, "sooner", "later", False),
+    ("Tokens per second", "New tokens after the first over the time they took",
+     lambda side: side.tokens_per_s, rate, "faster", "slower", True),
+    ("Prompt’s KV cache", "Bytes of keys and values of the prompt on the device after prefill",
+     _kv, size, "smaller", "larger", False),
+    ("Peak memory", "Most memory taken above the loaded model at any time of the run",
+     _peak, size, "smaller", "larger", False),
+)  # fmt: skip

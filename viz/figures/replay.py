@@ -1,0 +1,64 @@
+"""Both answers replayed from their recorded times, as if the two sides had started together.
+
+They did not run together (the two sides never share the machine), so the figure says that it is a replay.
+`assets/js/replay.js` moves it; without JavaScript it shows the end, and where the visitor asks for reduced
+motion nothing moves by itself and the slider alone sets the time.
+"""
+
+from __future__ import annotations
+
+import json
+
+from viz.figures.run import RunView, SideView
+from viz.figures.table import Table
+from viz.figures.words import escape, seconds
+
+TITLES = {"full": "Full model", "pruned": "Pruned model"}
+
+
+def replay_html(run: RunView) -> str:
+    """The figure; both sides must have at least one token, otherwise it is empty."""
+    if not all(side.piece_at for side in run.sides):
+        return ""
+    end = max(side.piece_at[-1] for side in run.sides)
+    data = {side.side: {"at": side.piece_at, "pieces": side.pieces} for side in run.sides}
+    speeds = "".join(f'<option value="{n}">{n}× speed</option>' for n in (1, 2, 4, 16))
+    return (
+        f'<figure class="fig replay" data-end="{end:.4f}" data-replay="{escape(json.dumps(data))}">'
+        "<figcaption><strong>Replay</strong> Both answers from their recorded times, started together. "
+        "In truth the two sides ran one after the other.</figcaption>"
+        '<div class="fig-tools"><button type="button" class="replay-play">Play</button>'
+        f'<select class="replay-speed" aria-label="Speed of the replay">{speeds}</select>'
+        f'<input class="replay-time" type="range" min="0" max="{end:.4f}" step="any" value="{end:.4f}" '
+        'aria-label="Time in the replay">'
+        f'<output class="replay-clock">{seconds(end)}</output></div>'
+        f'<div class="replay-lanes">{"".join(_lane(side, end) for side in run.sides)}</div>'
+        f"{replay_table(run).details()}</figure>"
+    )
+
+
+def replay_table(run: RunView) -> Table:
+    """When each token of both answers was there."""
+    longest = max(len(side.pieces) for side in run.sides)
+    rows = []
+    for index in range(longest):
+        cells = [
+            cell
+            for side in run.sides
+            for cell in ((seconds(side.piece_at[index]), side.pieces[index]) if index < len(side.pieces) else ("", ""))
+        ]
+        rows.append((index + 1, *cells))
+    return Table.of("When each answer token was there", ("Token", "Full at", "Full", "Pruned at", "Pruned"), rows)
+
+
+def _lane(side: SideView, end: float) -> str:
+    first = 100 * side.piece_at[0] / end if end else 0.0
+    last = 100 * side.piece_at[-1] / end if end else 0.0
+    return (
+        f'<section class="replay-lane {side.side}" data-side="{side.side}" aria-label="{TITLES[side.side]}, replay">'
+        f"<h4>{TITLES[side.side]}<span>first token at {seconds(side.piece_at[0])}, "
+        f"done at {seconds(side.piece_at[-1])}</span></h4>"
+        f'<div class="replay-track" aria-hidden="true"><i class="read" style="width:{first:.2f}%"></i>'
+        f'<i class="write" style="left:{first:.2f}%;width:{last - first:.2f}%"></i><b style="left:100%"></b></div>'
+        f'<p class="replay-text">{escape(side.text)}</p></section>'
+    )
