@@ -76,9 +76,9 @@ def decode(data: bytes, *, markup: bool = False) -> Decoded | None:
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            return _lenient(data[len(mark) :], encoding)
+            return _text_or_none(_lenient(data[len(mark) :], encoding))
     if b"\x00" in data:
-        return _utf16_or_32(data) or _text_or_none(_strict(data, "utf-8"))
+        return _text_or_none(_utf16_or_32(data) or _strict(data, "utf-8"))
     if b"\x1b$" in data and (japanese := _strict(data, "iso2022_jp")):
         return japanese
     if exact := _text_or_none(_strict(data, "utf-8")):
@@ -192,16 +192,18 @@ def _western_score(sample: list[tuple[str, str, str]]) -> float:
     plausible = 0
     for before, character, after in sample:
         if character in _WESTERN_LETTERS:
-            plausible += before.isascii() and (after.isascii() or before.isalpha())
+            plausible += not _accented(before) and (not _accented(after) or before.isalpha())
         elif character in _WESTERN_MARKS:
             plausible += character in "’·–—…" or not (before.isalpha() and after.isalpha())
     return plausible / max(1, len(sample))
 
 
+def _accented(character: str) -> bool:
+    return character.isalpha() and not character.isascii()
+
+
 def _ask_charset_normalizer(data: bytes) -> Decoded | None:
-    sample = data
-    if len(data) > _SAMPLE_BYTES:
-        # Cut between lines: half a character at the end would rule out the right answer.
-        sample = data[:_SAMPLE_BYTES].rpartition(b"\n")[0] or data[:_SAMPLE_BYTES]
+    # Only the lines that say something about the encoding: plain ones would drown the rest.
+    sample = b"\n".join(line for line in data.split(b"\n") if not line.isascii())[:_SAMPLE_BYTES]
     best = from_bytes(sample, cp_isolation=_OTHER_ENCODINGS).best()
     return _lenient(data, best.encoding) if best else None

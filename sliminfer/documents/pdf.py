@@ -25,7 +25,9 @@ def pdf_to_text(data: bytes, name: str, limits: DocumentLimits) -> tuple[str, in
     try:
         reader = pypdf.PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not _opens_without_password(reader):
-            raise DocumentError(f"'{name}' is encrypted: remove its password and upload it again.")
+            raise DocumentError(
+                f"'{name}' is encrypted: remove its password, or print it to a new PDF, and upload that."
+            )
         pages = len(reader.pages)
         if pages > limits.max_pages:
             raise DocumentError(

@@ -119,19 +119,19 @@ def _understood(answer: bytes) -> Document | None:
         (size,) = struct.unpack(">I", answer[:4])
         head = json.loads(answer[4 : 4 + size])
         text = answer[4 + size :].decode()
-    except (struct.error, ValueError):
+        if "error" in head:
+            raise DocumentError(str(head["error"]))
+        return Document(
+            text=text,
+            name=str(head["name"]),
+            kind=str(head["kind"]),
+            encoding=None if head["encoding"] is None else str(head["encoding"]),
+            pages=None if head["pages"] is None else int(head["pages"]),
+            characters=len(text),
+            warnings=tuple(str(warning) for warning in head["warnings"]),
+        )
+    except (struct.error, ValueError, KeyError, TypeError):
         return None
-    if error := head.get("error"):
-        raise DocumentError(str(error))
-    return Document(
-        text=text,
-        name=str(head["name"]),
-        kind=str(head["kind"]),
-        encoding=None if head["encoding"] is None else str(head["encoding"]),
-        pages=None if head["pages"] is None else int(head["pages"]),
-        characters=len(text),
-        warnings=tuple(str(warning) for warning in head["warnings"]),
-    )
 
 
 def _import_paths() -> list[str]:

@@ -1,0 +1,166 @@
+"""Every format gives back the text that was put in."""
+
+import json
+
+import pytest
+
+from sliminfer.documents import ACCEPTED_SUFFIXES, load_document, parse_document
+from tests.documents import files
+
+
+def test_every_accepted_suffix_is_read() -> None:
+    made = {"pdf": files.pdf([files.ENGLISH]), "docx": files.word([files.ENGLISH])}
+    made["epub"] = files.epub({"a.xhtml": files.chapter(files.ENGLISH)}, ["a.xhtml"])
+    for suffix in ACCEPTED_SUFFIXES:
+        kind = {".pdf": "pdf", ".docx": "docx", ".docm": "docx", ".epub": "epub"}.get(suffix, "")
+        document = parse_document(made.get(kind, files.ENGLISH.encode()), f"log{suffix}")
+        assert "a bell rang once, far out" in document.text.replace("\n", " ")
+        assert document.characters == len(document.text)
+        assert document.name == f"log{suffix}"
+        assert not kind or document.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.txt", "text"),
+        ("a.MD", "markdown"),
+        ("a.rst", "rst"),
+        ("a.csv", "csv"),
+        ("a.rs", "code"),
+        ("Makefile", "text"),
+    ],
+)
+def test_plain_formats_keep_every_character(name: str, kind: str) -> None:
+    text = "first\tline  \n\n\n\n  indented – ünïcode\n"
+    document = parse_document(text.encode(), name)
+    assert (document.text, document.kind, document.encoding) == (text, kind, "utf-8")
+    assert document.pages is None
+    assert document.warnings == ()
+
+
+def test_line_ends_become_newlines_and_control_characters_vanish() -> None:
+    data = f"\ufeffone\r\ntwo\rthree\x0cfour\x00\x07\x1b[0m\x85five\tsix{files.ENGLISH}".encode()
+    assert parse_document(data, "a.txt").text == f"one\ntwo\nthree\nfour[0m\nfive\tsix{files.ENGLISH}"
+
+
+def test_json_escapes_become_readable_and_the_meaning_stays() -> None:
+    value = {"city": "北京", "face": "😀", "quote": '"\\\x07\u2028', "path": "C:\\u00e9", "number": 1.50}
+    data = json.dumps(value).encode()
+    document = parse_document(data, "a.json")
+    assert "北京" in document.text
+    assert "😀" in document.text
+    assert json.loads(document.text) == value
+
+
+def test_html_reads_like_the_page() -> None:
+    page = """<!DOCTYPE html><html><head><title>The  log</title><style>p{}</style><script>if (a<b) {}</script></head>
+    <body><h1>Day &amp; night</h1><p>Cold <b>wind</b>,
+    no s<i>no</i>w.<br>Later:</p><ul><li>tea<li><p>bread</p></ul><svg><text>x</text><svg></svg></svg>
+    <table><tr><th>A</th><th> B </th></tr><tr><td></td><td>2</td></tr></table><pre>
+ a   b
+</pre><template>hidden</template><![CDATA[kept]]><![odd[ gone ]]>!</body></html>"""
+    assert parse_document(page.encode(), "page.html").text == (
+        "The log\n\nDay & night\n\nCold wind, no snow.\nLater:\n\n- tea\n\n- bread\n\nA\tB\n\t2\n\n a   b\n\nkept!"
+    )
+
+
+def test_html_is_known_by_its_content() -> None:
+    document = parse_document(b"\n<!DOCTYPE html><p>Hello &lt;you&gt;", "download")
+    assert (document.kind, document.text) == ("html", "Hello <you>")
+
+
+def test_pdf_pages_come_in_order_with_accents() -> None:
+    document = parse_document(files.pdf(["Été (1)\nsecond line", "Übung \\ two"]), "a.pdf")
+    assert document.text == "Été (1)\nsecond line\n\nÜbung \\ two"
+    assert (document.kind, document.pages, document.encoding) == ("pdf", 2, None)
+
+
+def test_a_pdf_named_txt_is_read_as_a_pdf() -> None:
+    assert parse_document(files.pdf(["Hello there"]), "a.txt").kind == "pdf"
+    assert parse_document(b"junk before\n" + files.pdf(["Hello there"]), "a.pdf").text == "Hello there"
+
+
+def test_a_pdf_that_only_forbids_printing_is_read() -> None:
+    assert parse_document(files.locked_pdf(["Hello there"], ""), "a.pdf").text == "Hello there"
+
+
+def test_pages_without_text_are_counted() -> None:
+    document = parse_document(files.pdf(["", "words", ""]), "a.pdf")
+    assert document.text == "words"
+    assert document.warnings == ("2 of 3 pages hold no text (blank or images).",)
+
+
+def test_word_paragraphs_lists_and_tables() -> None:
+    data = files.word(["One\ttab.", "Two – 北京."], [["a", "b"], ["", "d"]])
+    document = parse_document(data, "a.docx")
+    assert document.text == "Heading\n\nOne\ttab.\n\nTwo – 北京.\n\nfirst item\n\nsecond item\n\na\tb\n\td"
+
+
+def test_word_shows_insertions_and_hides_deletions() -> None:
+    body = (
+        "<w:p><w:r><w:t>kept</w:t></w:r><w:ins><w:r><w:t> added</w:t></w:r></w:ins>"
+        "<w:del><w:r><w:t>x</w:t><w:delText>gone</w:delText></w:r></w:del><w:moveFrom><w:r><w:t>y</w:t></w:r></w:moveFrom>"
+        "<mc:AlternateContent><mc:Choice><w:t> new</w:t></mc:Choice><mc:Fallback><w:t>old</w:t></mc:Fallback>"
+        "</mc:AlternateContent><w:r><w:br/><w:t>line</w:t><w:noBreakHyphen/><w:t>two</w:t></w:r></w:p>"
+        '<w:sdt><w:sdtContent><w:p><w:pPr><w:tabs><w:tab w:pos="9"/></w:tabs><w:numPr/></w:pPr>'
+        "<w:t>boxed</w:t></w:p></w:sdtContent></w:sdt><w:p><w:t>end</w:t></w:p>"
+    )
+    assert parse_document(files.word_xml(body), "a.docx").text == "kept added new\nline-two\n\nboxed\nend"
+
+
+def test_word_notes_follow_the_text() -> None:
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    notes = f"<w:footnotes {space}><w:footnote><w:p><w:t>See page 4.</w:t></w:p></w:footnote></w:footnotes>"
+    data = files.word_xml("<w:p><w:t>Text.</w:t></w:p>", footnotes=notes)
+    assert parse_document(data, "a.docx").text == "Text.\n\nSee page 4."
+
+
+def test_word_main_part_may_have_another_name() -> None:
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+    data = files.zipped({
+        "_rels/.rels": f'<Relationships><Relationship Type="{kind}" Target="/word/document2.xml"/></Relationships>',
+        "word/document2.xml": f"<w:document {space}><w:p><w:t>Found.</w:t></w:p></w:document>",
+    })  # fmt: skip
+    assert parse_document(data, "a.docx").text == "Found."
+
+
+def test_epub_chapters_come_in_the_order_of_the_spine() -> None:
+    chapters = {
+        "z.xhtml": files.chapter("First &#233;."),
+        "text/a b.xhtml": files.chapter("Second."),
+        "unused.xhtml": files.chapter("Never."),
+    }
+    document = parse_document(files.epub(chapters, ["z.xhtml", "text/a%20b.xhtml", "z.xhtml"]), "book.epub")
+    assert document.text == "First é.\n\nSecond.\n\nFirst é."
+
+
+def test_epub_with_a_missing_chapter_says_so() -> None:
+    document = parse_document(files.epub({"a.xhtml": files.chapter("Only.")}, ["a.xhtml", "b.xhtml"]), "book.epub")
+    assert document.text == "Only."
+    assert document.warnings == ("1 of 2 chapters are missing in the file.",)
+
+
+def test_epub_with_obfuscated_fonts_is_read() -> None:
+    lock = '<encryption><CipherReference URI="OEBPS/font.otf"/></encryption>'
+    data = files.epub({"a.xhtml": files.chapter("Text.")}, ["a.xhtml"], **{"META-INF/encryption.xml": lock})
+    assert parse_document(data, "book.epub").text == "Text."
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd.txt", "C:\\temp\\passwd.txt", "/etc/\x00passwd.txt"])
+def test_the_shown_name_has_no_path(name: str) -> None:
+    assert parse_document(b"text", name).name == "passwd.txt"
+
+
+def test_long_names_keep_their_end() -> None:
+    name = parse_document(b"text", "n" * 300 + ".txt").name
+    assert len(name) == 80
+    assert name.endswith("nnn.txt")
+
+
+def test_load_document_reads_a_file(tmp_path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(files.CHINESE.encode("gb18030"))
+    document = load_document(path)
+    assert (document.text, document.encoding, document.name) == (files.CHINESE, "gb18030", "log.txt")
