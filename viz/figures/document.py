@@ -115,6 +115,8 @@ def document_html(
     runs = text_runs(prompt, shading.levels, kept.regions.evidence)
     text = prompt.text[prompt.document[0] : prompt.document[1]]
     mixes = "".join(f"--m{i}:{tint:.0f}%;" for i, tint in enumerate(_tints(shading)))
+    if len(shading.survived) < 2:
+        mixes += "--f0:var(--fig-ink);"  # nothing was dropped, so nothing is muted
     views = _views(kept, shading, f"doc-view-{key}")
     return (
         f'<figure class="fig doc" style="{mixes}">'

@@ -117,8 +117,8 @@ def cell(kept: KeptMap, prompt: Prompt, layer: int, position: int) -> Cell:
     stage = kept.stage_at(layer) if known else len(kept.stages) - 1
     found = Cell(
         token=prompt.text[start:end],
-        before=prompt.text[max(0, start - _AROUND) : start],
-        after=prompt.text[end : end + _AROUND],
+        before=_words_before(prompt.text, start),
+        after=_words_after(prompt.text, end),
         position=position,
         layer=layer,
         kept=bool(kept.alive[stage, position]) if known else None,
@@ -134,6 +134,23 @@ def cell(kept: KeptMap, prompt: Prompt, layer: int, position: int) -> Cell:
     _add_score(found, kept.stages[stage])
     found["text"] = _readout(found)
     return found
+
+
+def _words_before(text: str, end: int) -> str:
+    """Up to `_AROUND` characters before `end`, beginning with a whole word where there is one."""
+    begin = max(0, end - _AROUND)
+    piece = text[begin:end]
+    cut = piece.find(" ") + 1 if begin else 0
+    return f"… {piece[cut:]}" if begin else piece
+
+
+def _words_after(text: str, start: int) -> str:
+    """Up to `_AROUND` characters from `start`, ending with a whole word where there is one."""
+    piece = text[start : start + _AROUND]
+    if start + _AROUND >= len(text):
+        return piece
+    cut = piece.rfind(" ")
+    return f"{piece[:cut] if cut > 0 else piece} …"
 
 
 def _add_score(found: Cell, stage: Stage) -> None:
@@ -278,7 +295,8 @@ def _position_labels(tile: Tile) -> str:
     for position in range(-(-start // step) * step, end, step):
         left = _across(position, tile)
         if left <= 96:
-            out.append(f'<span style="left:{left:.3f}%">{count(position)}</span>')
+            edge = ' class="edge"' if left < 3 else ""
+            out.append(f'<span{edge} style="left:{left:.3f}%">{count(position)}</span>')
     axis = f"original position, {plural(tile.bin, 'token')} per column"
     return "".join(out) + f'<span class="kept-axis">{axis}</span>'
 
