@@ -1,0 +1,1 @@
+"""The training recipe of the model that ships with the project."""

@@ -1,0 +1,55 @@
+"""A run's folder: the model in Transformers format with its tokenizer, and how far training has come.
+
+The weights are bf16 in shards of at most 16 MB. The optimizer's moments are not kept: a resumed run warms up
+afresh, which costs about a hundred steps and saves four times the size of the weights.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from transformers import LlamaForCausalLM
+from transformers.utils import logging
+
+from sliminfer.demo_model.tokenizer import as_transformers, load_tokenizer
+from sliminfer.errors import ModelError
+
+MODEL_FOLDER = "model"
+STATE_FILE = "state.json"
+LOG_FILE = "log.jsonl"
+_SHARD_SIZE = "15MB"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training has come over all calls, and how many layers retrieval is supervised at."""
+
+    step: int
+    tokens: int
+    minutes: float
+    retrieval_layers: int
+
+
+def save(run: Path, model: LlamaForCausalLM, tokenizer: Tokenizer, progress: Progress) -> None:
+    """Write the model in bf16, its tokenizer and the progress to the run's folder."""
+    logging.disable_progress_bar()
+    folder = run / MODEL_FOLDER
+    weights = {
+        name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()
+    }
+    weights.pop("lm_head.weight")
+    model.config.dtype = torch.bfloat16
+    model.save_pretrained(folder, state_dict=weights, max_shard_size=_SHARD_SIZE)
+    as_transformers(tokenizer).save_pretrained(folder)
+    (run / STATE_FILE).write_text(json.dumps(asdict(progress)) + "\n")
+
+
+def load(run: Path) -> tuple[LlamaForCausalLM, Tokenizer, Progress]:
+    """The fp32 model, the tokenizer and the progress of a run's folder."""
+    if not (run / STATE_FILE).is_file():
+        raise ModelError(f"No checkpoint in {run}: give the folder of an earlier run, which holds {STATE_FILE}.")
+    model = LlamaForCausalLM.from_pretrained(run / MODEL_FOLDER, dtype=torch.float32)
+    progress = Progress(**json.loads((run / STATE_FILE).read_text()))
+    return model, load_tokenizer(run / MODEL_FOLDER), progress
