@@ -1,0 +1,289 @@
+"""SlimCache: the KV cache of a pruned run, each layer with its own tokens, and blocks on the host in decode."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+from sliminfer.blocks import BlockMap
+from sliminfer.cache.copy_engines import CopyEngine, CopyError, CopyStats, EngineFactory, copy_engine_for
+from sliminfer.cache.layers import LayerBytes, RaggedLayer
+from sliminfer.cache.pools import HostLease, HostPool
+from sliminfer.cache.records import CacheEvent, StagePlaced, StepCost
+from sliminfer.cache.residency import ManagedStage, UnitScorer
+from sliminfer.cache.stages import Stage, Survivors, check_active, forced_spans, stage_layout
+from sliminfer.config import SlimConfig
+from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
+
+
+class SlimCache(Cache):
+    """A transformers cache whose layers hold different tokens and, with `config.active`, few of their blocks.
+
+    The layer loop uses it like any cache and adds four calls:
+
+        prefill   `observe_query(i, q)` before each layer i for which `wants_query(i)`,
+                  `finish_prefill(positions)` after the last layer;
+        decode    `begin_step()` before the first layer, and `observe_query` as above.
+
+    Without `active` only the layers' growing buffers are at work and the four calls do next to nothing.
+    Layers before the first prune step always keep the whole prompt on the device. `close` ends the use of
+    the host pool; a cache that is dropped without it closes itself.
+    """
+
+    layers: list[RaggedLayer]  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        config: SlimConfig,
+        layers: int,
+        blocks: BlockMap,
+        *,
+        reserve: int = 256,
+        pool: HostPool | None = None,
+        engine_for: EngineFactory = copy_engine_for,
+        device_limit: int | None = None,
+    ) -> None:
+        """An empty cache for one prompt.
+
+        Args:
+            config: prune steps and the working set's `active`, `refresh`, `gamma`, `decode_unit_size`.
+            layers: decoder layers of the model.
+            blocks: the prompt's block map; its forced blocks never leave the device.
+            reserve: tokens to come for which each layer has room at once.
+            pool: host memory that outlives the request; by default one of its own.
+            engine_for: gives the copy engine of a device.
+            device_limit: most bytes of KV on the device once the working sets are in place.
+
+        Raises:
+            ConfigError: `active` is a token count too small for the forced blocks.
+        """
+        super().__init__(layers=[RaggedLayer(reserve) for _ in range(layers)])
+        check_active(config.active, blocks)
+        self.config = config
+        self.stages = stage_layout([step.layer for step in config.steps], layers)
+        self.step = 0
+        self._blocks = blocks
+        self._pool = pool
+        self._engine_for = engine_for
+        self._device_limit = device_limit
+        self._queries: dict[int, Tensor | None] = {}
+        if config.active is not None:
+            self._queries = {stage.first: None for stage in self.stages[1:]}
+        self._managed: dict[int, ManagedStage] = {}
+        self._prefilled = False
+        self._closed = False
+        self._events: list[CacheEvent] = []
+        self._known = CopyStats()
+        self._engines: dict[torch.device, CopyEngine] = {}
+        self._leases: list[HostLease] = []
+        self._finalizer = weakref.finalize(self, _release, self._engines, self._leases)
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append to layer `layer_idx`; all its keys and values, [1, kv_heads, resident, head_dim] each.
+
+        Raises:
+            CopyError: a block could not be brought to the device; the cache is closed.
+        """
+        self._check_open()
+        try:
+            return self.layers[layer_idx].update(key_states, value_states)
+        except CopyError:
+            self.close()
+            raise
+
+    def wants_query(self, layer_idx: int) -> bool:
+        """Whether `observe_query` is due before layer `layer_idx` of the call under way."""
+        if not self._prefilled:
+            return layer_idx in self._queries
+        return layer_idx in self._managed and self.step % self.config.refresh == 0
+
+    def observe_query(self, layer_idx: int, query: Tensor) -> None:
+        """The queries after RoPE that layer `layer_idx` is about to use [q_heads, tokens, head_dim].
+
+        In prefill those of the prompt's last positions; they choose the first working set.
+        """
+        if self._prefilled:
+            self._managed[layer_idx].observe(query)
+        else:
+            self._queries[layer_idx] = query
+
+    def finish_prefill(self, positions: Sequence[Tensor]) -> None:
+        """The prompt is complete: survivors take their places, on the device and on the host.
+
+        Args:
+            positions: for each layer, the ascending original positions it holds.
+
+        Raises:
+            MemoryLimitError: the working sets exceed `device_limit` or the device's memory.
+        """
+        self._check_open()
+        for layer in self.layers:
+            layer.end_of_prompt()
+        self._prefilled = True
+        if self.config.active is None:
+            return
+        try:
+            for stage in self.stages:
+                self._place(stage, positions[stage.first].tolist())
+            self._check_device_limit()
+        except SlimError:
+            self.close()
+            raise
+        except torch.OutOfMemoryError as error:
+            self.close()
+            raise MemoryLimitError(
+                "The device has no room for the working sets beside the prompt's KV: lower active, prune harder "
+                "or use a shorter document."
+            ) from error
+
+    def begin_step(self) -> None:
+        """A decode step is about to run: act on what the last one's query asked for."""
+        self._note_costs()
+        self.step += 1
+        try:
+            for managed in self._managed.values():
+                managed.settle()
+                refresh = managed.advance(self.step)
+                if refresh is not None:
+                    self._events.append(refresh)
+        except CopyError:
+            self.close()
+            raise
+
+    def key_positions(self, layer_idx: int) -> list[int] | None:
+        """Original positions of the layer's resident prompt tokens in the order of its keys.
+
+        None where the layer holds its survivors in ascending order, as prefill left them.
+        """
+        for managed in self._managed.values():
+            if layer_idx in managed.stage.layers:
+                return managed.key_positions()
+        return None
+
+    def get_query_offset(self, layer_idx: int = 0) -> int:
+        """Keys of the layer that come before the query's own."""
+        return self.layers[layer_idx].length
+
+    def kv_bytes(self) -> tuple[LayerBytes, ...]:
+        """Bytes held by each layer, equal to the sum of its tensors."""
+        return tuple(layer.bytes() for layer in self.layers)
+
+    @property
+    def host_slab_bytes(self) -> int:
+        """Bytes of the host slabs lent to this cache, the unused end of each included."""
+        return sum(lease.slab_bytes for lease in self._leases)
+
+    def drain_events(self) -> list[CacheEvent]:
+        """What happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        """Finish the copies in flight, give the slabs back and drop all KV; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._finalizer()
+        self._note_costs()
+        self._managed.clear()
+        self._queries.clear()
+        for layer in self.layers:
+            layer.reset()
+
+    def reset(self) -> None:
+        """As `close`: a used SlimCache belongs to its prompt."""
+        self.close()
+
+    def _place(self, stage: Stage, positions: list[int]) -> None:
+        survivors = Survivors.of(positions, self.config.block_size, forced_spans(self._blocks))
+        layers = self.layers[stage.first : stage.end]
+        token_bytes = sum(layer.token_bytes for layer in layers)
+        block_bytes = token_bytes * self.config.block_size
+        managed, note = None, ""
+        if stage.first in self._queries and survivors.slots(self._active) < len(survivors):
+            try:
+                managed = self._manage(stage, survivors, block_bytes // len(layers))
+            except MemoryLimitError as error:
+                note = f"Stage {stage.index} keeps all its blocks on the device: {error}"
+                warnings.warn(note, RuntimeWarning, stacklevel=4)
+        self._queries.pop(stage.first, None)
+        held = self.kv_bytes()[stage.first : stage.end]
+        self._events.append(
+            StagePlaced(
+                stage=stage.index,
+                first_layer=stage.first,
+                end_layer=stage.end,
+                tokens=len(positions),
+                extents=tuple(map(survivors.extent, range(len(survivors)))),
+                pinned=survivors.pinned,
+                resident=managed.planner.resident if managed else tuple(range(len(survivors))),
+                block_bytes=block_bytes,
+                token_bytes=token_bytes,
+                device_bytes=sum(layer.prompt + layer.units for layer in held),
+                host_bytes=sum(layer.host for layer in held),
+                note=note,
+            )
+        )
+
+    def _manage(self, stage: Stage, survivors: Survivors, block_bytes: int) -> ManagedStage:
+        query = self._queries[stage.first]
+        if query is None:
+            raise ValueError(f"observe_query was not called for layer {stage.first} in prefill.")
+        layers = self.layers[stage.first : stage.end]
+        if self._pool is None:
+            self._pool = HostPool(pinned=layers[0].device.type == "cuda")
+        lease = self._pool.lend(len(survivors) * len(layers), block_bytes)
+        self._leases.append(lease)
+        scorer = UnitScorer(layers[0].prompt_keys(), survivors, self.config)
+        managed = ManagedStage(stage, survivors, scorer, query, self.config)
+        placed = managed.place(layers, lease, [self._engine(layer.device) for layer in layers])
+        self.layers[stage.first : stage.end] = placed
+        self._managed[stage.first] = managed
+        return managed
+
+    @property
+    def _active(self) -> float | int:
+        assert self.config.active is not None
+        return self.config.active
+
+    def _engine(self, device: torch.device) -> CopyEngine:
+        if device not in self._engines:
+            self._engines[device] = self._engine_for(device)
+        return self._engines[device]
+
+    def _check_device_limit(self) -> None:
+        held = sum(layer.device - layer.transit for layer in self.kv_bytes())
+        if self._device_limit is not None and held > self._device_limit:
+            raise MemoryLimitError(
+                f"The KV cache needs {held:,} bytes on the device, but its limit is {self._device_limit:,}: lower "
+                "active, prune harder or use a shorter document."
+            )
+
+    def _note_costs(self) -> None:
+        now = sum((engine.stats() for engine in self._engines.values()), CopyStats())
+        cost = now.since(self._known)
+        if cost.nbytes or cost.stall_s or cost.transfer_s:
+            self._events.append(StepCost(self.step, cost.nbytes, cost.transfer_s, cost.stall_s))
+            self._known = now
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError("This SlimCache is closed: make a new one for each prompt.")
+
+
+def _release(engines: dict[torch.device, CopyEngine], leases: list[HostLease]) -> None:
+    # Slabs go back only when nothing reads or writes them any more.
+    for engine in engines.values():
+        with contextlib.suppress(SlimError):
+            engine.close()
+    for lease in leases:
+        lease.release()

@@ -1,0 +1,100 @@
+"""Stages and their survivors: which layers share a set of prompt tokens, and how it is cut into blocks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+
+from sliminfer.blocks import BlockMap, Span
+from sliminfer.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The layers `first` to `end - 1`, which hold the same prompt tokens; stage 0 are the preserve layers."""
+
+    index: int
+    first: int
+    end: int
+
+    @property
+    def layers(self) -> range:
+        return range(self.first, self.end)
+
+
+def stage_layout(prune_layers: Sequence[int], layers: int) -> tuple[Stage, ...]:
+    """The stages of a model of `layers` layers with prune steps at the rising `prune_layers`."""
+    bounds = [0, *prune_layers, layers]
+    return tuple(Stage(index, first, end) for index, (first, end) in enumerate(pairwise(bounds)))
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """The prompt tokens of one stage, cut into blocks in compacted order; only the last may be partial.
+
+    A method that keeps whole blocks of the prompt finds the same blocks here; one that keeps single tokens
+    gets blocks of neighbours, so that every block but the last is full and slots need no lengths.
+
+    Attributes:
+        positions: ascending original positions.
+        block_size: tokens per block.
+        pinned: ascending ids of the blocks that hold a forced position, and the last block.
+    """
+
+    positions: tuple[int, ...]
+    block_size: int
+    pinned: tuple[int, ...]
+
+    @classmethod
+    def of(cls, positions: Sequence[int], block_size: int, forced: Iterable[Span]) -> Survivors:
+        """The blocks of `positions`; `forced` are half-open spans of original positions, always resident."""
+        held = tuple(positions)
+        count = ceil(len(held) / block_size)
+        pinned = {count - 1}
+        for start, end in forced:
+            inside = range(bisect_left(held, start), bisect_left(held, end))
+            pinned.update(index // block_size for index in inside[::block_size])
+            pinned.update(index // block_size for index in inside[-1:])
+        return cls(held, block_size, tuple(sorted(pinned)))
+
+    def __len__(self) -> int:
+        return ceil(len(self.positions) / self.block_size)
+
+    def span(self, block: int) -> Span:
+        """Half-open range of compacted token indices of `block`."""
+        start = block * self.block_size
+        return start, min(len(self.positions), start + self.block_size)
+
+    def extent(self, block: int) -> Span:
+        """Half-open range of original positions from the first to the last token of `block`."""
+        start, end = self.span(block)
+        return self.positions[start], self.positions[end - 1] + 1
+
+    def slots(self, active: float | int) -> int:
+        """Blocks of the working set: a share of the survivors (float) or a token count (int), in whole blocks.
+
+        Pinned blocks are resident in any case, and there are never more slots than blocks.
+        """
+        asked = ceil(active * len(self)) if isinstance(active, float) else ceil(active / self.block_size)
+        return min(len(self), max(asked, len(self.pinned)))
+
+
+def forced_spans(blocks: BlockMap) -> tuple[Span, ...]:
+    """The spans of original positions that `blocks` always keeps: sinks, local window, question."""
+    return tuple(blocks.span(block) for block in blocks.forced)
+
+
+def check_active(active: float | int | None, blocks: BlockMap) -> None:
+    """Raise ConfigError where a token budget has no room for the blocks that are always kept.
+
+    A share cannot be too small: the forced blocks of a short prompt may exceed it, as they may in prefill.
+    """
+    if isinstance(active, int) and ceil(active / blocks.block_size) < len(blocks.forced):
+        least = len(blocks.forced) * blocks.block_size
+        raise ConfigError(
+            f"active is {active} tokens, but {len(blocks.forced)} blocks of {blocks.block_size} tokens are always "
+            f"kept (first blocks, local window, question): raise active to {least} or more."
+        )

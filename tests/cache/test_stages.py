@@ -1,0 +1,54 @@
+"""Stages, survivors' blocks, and the budget of the working set."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sliminfer.blocks import BlockMap
+from sliminfer.cache.stages import Survivors, check_active, forced_spans, stage_layout
+from sliminfer.config import SlimConfig
+from sliminfer.errors import ConfigError
+
+
+def test_stages_cover_the_layers_in_order() -> None:
+    layout = stage_layout([3, 5], 8)
+    assert [(stage.first, stage.end) for stage in layout] == [(0, 3), (3, 5), (5, 8)]
+    assert [layer for stage in layout for layer in stage.layers] == list(range(8))
+
+
+@given(st.sets(st.integers(0, 300), min_size=1), st.integers(1, 40), st.data())
+@settings(max_examples=150, deadline=None)
+def test_blocks_partition_the_survivors_and_pins_hold_every_forced_position(kept, size, data) -> None:
+    positions = sorted(kept)
+    start = data.draw(st.integers(0, 300))
+    forced = [(start, start + data.draw(st.integers(1, 60)))]
+    survivors = Survivors.of(positions, size, forced)
+    spans = [survivors.span(block) for block in range(len(survivors))]
+    assert [token for span in spans for token in range(*span)] == list(range(len(positions)))
+    assert all(end - begin == size for begin, end in spans[:-1])
+    holds = {
+        block for block, span in enumerate(spans) for t in range(*span) if forced[0][0] <= positions[t] < forced[0][1]
+    }
+    assert set(survivors.pinned) == holds | {len(spans) - 1}
+    for block, span in enumerate(spans):
+        assert survivors.extent(block) == (positions[span[0]], positions[span[1] - 1] + 1)
+
+
+@pytest.mark.parametrize(
+    ("active", "slots"), [(0.5, 5), (0.51, 6), (0.01, 2), (1.0, 10), (32, 4), (33, 5), (8, 2), (9999, 10)]
+)
+def test_slots_follow_the_budget_and_never_drop_a_pin(active: float | int, slots: int) -> None:
+    survivors = Survivors.of(range(80), 8, [(0, 1)])
+    assert survivors.slots(active) == slots
+
+
+def test_a_token_budget_below_the_forced_blocks_is_refused_with_the_remedy() -> None:
+    blocks = BlockMap.of(320, SlimConfig(block_size=32, local=64), question=(100, 140))
+    assert len(forced_spans(blocks)) == 5
+    check_active(160, blocks)
+    check_active(0.01, blocks)
+    check_active(None, blocks)
+    with pytest.raises(ConfigError, match="raise active to 160 or more"):
+        check_active(128, blocks)
