@@ -38,7 +38,8 @@ def fuse_layer_ops(model: nn.Module, mlp_slice: int | None = None) -> Iterator[i
         model: a transformers model or decoder.
         mlp_slice: most tokens the MLP takes at once; None for the measured default of the device.
     """
-    decoder: Any = model.get_decoder() if hasattr(model, "get_decoder") else model
+    getter: Any = getattr(model, "get_decoder", lambda: model)
+    decoder: Any = getter()
     workspace = Workspace()
     fused = [layer for layer in decoder.layers if is_known(layer)]
     for layer in fused:
@@ -98,7 +99,8 @@ class FusedLayer:
         self.layer: Any = layer
         self.workspace = workspace
         self.mlp_slice = mlp_slice
-        self._watched = (layer.self_attn, layer.mlp, layer.input_layernorm, layer.post_attention_layernorm)
+        names = ("self_attn", "mlp", "input_layernorm", "post_attention_layernorm")
+        self._watched = [layer.get_submodule(name) for name in names]
 
     def __call__(
         self,
@@ -175,9 +177,9 @@ class FusedLayer:
         """Queries, keys and values before RoPE, each `[1, tokens, heads, head_dim]`."""
         attention = self.layer.self_attn
         if hasattr(attention, "qkv_proj"):
-            queries = attention.config.num_attention_heads * attention.head_dim
+            together: Tensor = attention.qkv_proj(normed)
             keys = attention.num_key_value_heads * attention.head_dim
-            flat = attention.qkv_proj(normed).split((queries, keys, keys), -1)
+            flat = torch.split(together, [together.shape[-1] - 2 * keys, keys, keys], -1)
         else:
             flat = attention.q_proj(normed), attention.k_proj(normed), attention.v_proj(normed)
         query, key, value = (part.unflatten(-1, (-1, attention.head_dim)) for part in flat)
@@ -213,5 +215,5 @@ class FusedLayer:
         if x.is_cuda or not plain or len(x) < _REUSE_FROM or linear._forward_hooks:
             result: Tensor = linear(x)
             return result
-        weight: Tensor = linear.weight
+        weight = linear.get_parameter("weight")
         return torch.mm(x, weight.t(), out=self.workspace.take(name, len(x), len(weight), x.dtype))

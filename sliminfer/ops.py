@@ -115,7 +115,9 @@ def block_scores(
     tokens: int | None = None,
 ) -> Tensor:
     """See `reference.block_scores`."""
-    scores: Tensor = _run("block_scores", queries, keys, unit_to_block, blocks, scale, aggregate, unit_size, tokens)
+    scores: Tensor = _run(
+        "block_scores", queries, keys, unit_to_block, blocks, scale, aggregate, unit_size, tokens
+    )
     return scores
 
 
@@ -145,9 +147,10 @@ def _run(op: str, first: Tensor, *rest: Any) -> Any:
             raise
         except Exception as error:
             _state.failed.add(op)
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            reason = " ".join(str(error).split())[:200]
             warnings.warn(
-                f"The Triton kernel {op} failed ({reason}); it runs in plain torch from now on.",
+                f"The Triton kernel {op} failed ({type(error).__name__}: {reason}); "
+                "it runs in plain torch from now on.",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -159,7 +162,8 @@ def _run(op: str, first: Tensor, *rest: Any) -> Any:
 
 
 def _load(op: str) -> Callable[..., Any]:
-    kernel: Callable[..., Any] = getattr(importlib.import_module(f"sliminfer.kernels.{_KERNEL_FILES[op]}"), op)
+    module = importlib.import_module(f"sliminfer.kernels.{_KERNEL_FILES[op]}")
+    kernel: Callable[..., Any] = getattr(module, op)
     _state.kernels[op] = kernel
     return kernel
 
