@@ -1,0 +1,119 @@
+"""Callbacks of the cards on the left: they change the visitor's document, the question and the schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from sliminfer.config import PruneStep
+from sliminfer.documents import Document
+from sliminfer.errors import SlimError
+from viz.page import model_picker
+from viz.page.controls import Controls
+from viz.page.document_input import about_document, read_paste, read_upload
+from viz.page.kept import KeptView
+from viz.page.panes import status
+from viz.page.schedule_input import promise, read_steps
+from viz.page.session import Visitor
+from viz.page.setup import MAX_STEPS, preset_steps
+from viz.page.site import Site
+
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class DocumentEvents:
+    """The callbacks, over the components they update."""
+
+    site: Site
+    controls: Controls
+    kept: KeptView
+    status: gr.HTML
+
+    def source(self, visitor: Visitor, source: str, example: str, pasted: str) -> Updates:
+        """Another source was chosen: show its input, and its document if it has one already."""
+        doc = self.controls.document
+        updates = doc.show_source(source)
+        if source == "Example":
+            return {**updates, **self.example(visitor, example or self.site.start.example)}
+        updates |= doc.show_suggestions(())
+        if source == "Paste" and pasted.strip():
+            updates |= self.paste(visitor, pasted)
+        return updates
+
+    def example(self, visitor: Visitor, identity: str) -> Updates:
+        """An example was chosen: its text, its first question, its suggestions."""
+        chosen = self.site.example(identity)
+        if chosen is None:
+            return {}
+        questions = [suggestion.question for suggestion in chosen.suggestions]
+        return {
+            **self._taken(visitor, chosen.document()),
+            **self.controls.document.show_suggestions(questions),
+            self.controls.document.question: questions[0],
+        }
+
+    def upload(self, visitor: Visitor, path: str | None) -> Updates:
+        """A file was uploaded: its text, or what is wrong with it."""
+        if path is None:
+            return {}
+        try:
+            return self._taken(visitor, read_upload(path))
+        except SlimError as error:
+            return {self.status: status(str(error), "error"), self.controls.document.upload: None}
+
+    def paste(self, visitor: Visitor, text: str) -> Updates:
+        """Text was pasted or typed."""
+        return self._taken(visitor, read_paste(text)) if text.strip() else {}
+
+    def preset(self, visitor: Visitor, name: str, model: str) -> Updates:
+        """A preset was chosen: its steps for this model. "custom" leaves them as they are."""
+        layers = self.site.known(model).shape.layers
+        schedule = self.controls.schedule
+        if name == "custom":
+            return {}
+        steps = preset_steps(name, layers)
+        return {**schedule.updates(steps, layers), schedule.drawing: self._promise(visitor, model, steps)}
+
+    def steps(self, visitor: Visitor, model: str, *values: Any) -> Updates:
+        """A slider or the number of steps was changed by hand."""
+        schedule = self.controls.schedule
+        try:
+            steps = read_steps(values)
+        except SlimError as error:
+            return {self.status: status(str(error), "error")}
+        shown = {schedule.rows[i]: gr.Row(visible=i < len(steps)) for i in range(MAX_STEPS)}
+        layers = self.site.known(model).shape.layers
+        updates = schedule.updates(steps, layers)
+        return {
+            **shown,
+            schedule.preset: updates[schedule.preset],
+            schedule.drawing: self._promise(visitor, model, steps),
+        }
+
+    def model(self, visitor: Visitor, model: str, preset: str) -> Updates:
+        """Another model was picked: the sliders' ranges and the preset follow its depth."""
+        try:
+            layers = self.site.known(model).shape.layers
+        except SlimError as error:
+            return {self.status: status(str(error), "error")}
+        steps = preset_steps(preset, layers)
+        schedule = self.controls.schedule
+        return {**schedule.updates(steps, layers), schedule.drawing: self._promise(visitor, model, steps)}
+
+    def _taken(self, visitor: Visitor, document: Document) -> Updates:
+        """Make `document` the visitor's, and show it."""
+        visitor.document, visitor.evidence = document, ()
+        visitor.tokens = self.site.count_tokens(document.text)
+        return {
+            self.controls.document.about: about_document(document, visitor.tokens),
+            self.controls.model: gr.HTML(options=model_picker.options(self.site.offers(visitor.tokens))),
+            self.status: status("Ready."),
+            **self.kept.blank(document.text),
+        }
+
+    def _promise(self, visitor: Visitor, model: str, steps: tuple[PruneStep, ...]) -> str:
+        setup = replace(self.site.start, steps=steps)
+        return promise(setup, self.site.known(model).shape, max(1, visitor.tokens))

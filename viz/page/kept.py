@@ -1,0 +1,104 @@
+"""The kept-token map and the document with its marks, linked: what was dropped, where, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from sliminfer.blocks import Span
+from sliminfer.config import SlimConfig
+from sliminfer.prompts import Prompt
+from viz.figures.document import document_html
+from viz.figures.kept import cell, kept_html, panel_html
+from viz.figures.kept_map import KeptMap
+from viz.figures.run import SideView
+from viz.figures.theme import script
+from viz.figures.words import escape
+from viz.page.session import ResultStore, StoredMap
+
+MAP_HINT = '<p class="hint">The map of kept tokens appears here once the pruned model reads the prompt.</p>'
+WIDEST_TILE = 4096  # columns; more than any screen shows, and a bound on what one call may cost
+
+
+@dataclass(frozen=True)
+class KeptView:
+    """The map and the document below it; `glance` is the same map on the Compare tab."""
+
+    glance: gr.HTML
+    map: gr.HTML
+    text: gr.HTML
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.glance, self.map, self.text]
+
+    def drawn(self, stored: StoredMap, key: str) -> dict[Any, Any]:
+        """Updates of both maps."""
+        picture = kept_html(stored.kept, key)
+        return {self.glance: picture, self.map: picture}
+
+    def blank(self, text: str) -> dict[Any, Any]:
+        """Updates for a document that no run has read yet."""
+        return {self.glance: "", self.map: MAP_HINT, self.text: plain_document(text)}
+
+
+def build_map(store: ResultStore, elem_id: str, value: str) -> gr.HTML:
+    """A kept-token map whose zoom and pointer ask `store` through server functions."""
+
+    def kept_panel(call: dict[str, Any]) -> str:
+        stored = store.get(str(call["key"]))
+        if stored is None:
+            return ""
+        width = min(max(1, int(call["width"])), WIDEST_TILE)
+        return panel_html(stored.kept, int(call["start"]), int(call["end"]), width)
+
+    def kept_cell(call: dict[str, Any]) -> dict[str, Any] | None:
+        stored = store.get(str(call["key"]))
+        if stored is None:
+            return None
+        return dict(cell(stored.kept, stored.prompt, int(call["layer"]), int(call["position"])))
+
+    return gr.HTML(
+        value, elem_id=elem_id, apply_default_css=False, js_on_load=script("kept"),
+        server_functions=[kept_panel, kept_cell],
+    )  # fmt: skip
+
+
+def build(store: ResultStore, glance: gr.HTML, text: str) -> KeptView:
+    """Lay out the map and the document of the Kept tokens tab."""
+    picture = build_map(store, "kept-map", MAP_HINT)
+    document = gr.HTML(
+        plain_document(text), elem_id="document-text", apply_default_css=False, js_on_load=script("document")
+    )
+    return KeptView(glance, picture, document)
+
+
+def stored_map(side: SideView, config: SlimConfig, evidence: tuple[Span, ...]) -> StoredMap:
+    """The map of a side so far, with evidence given as character spans of the document."""
+    prompt = side.prompt
+    if prompt is None:
+        raise ValueError("the side has no prompt yet: draw its map after PromptReady")
+    return StoredMap(KeptMap.from_side(side, config, token_evidence(prompt, evidence)), prompt)
+
+
+def token_evidence(prompt: Prompt, evidence: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Character spans of the document as token ranges of the prompt."""
+    return tuple(prompt.token_range(start, end) for start, end in evidence)
+
+
+def text_html(stored: StoredMap) -> str:
+    """The document with its marks."""
+    return document_html(stored.kept, stored.prompt)
+
+
+def plain_document(text: str) -> str:
+    """The document before any run."""
+    if not text.strip():
+        return '<p class="hint">The document appears here.</p>'
+    return (
+        '<figure class="fig doc"><figcaption><strong>The document</strong> What the pruned model drops is '
+        'marked after a run.</figcaption><div class="doc-text" tabindex="0" role="region" '
+        f'aria-label="The document"><div class="doc-chunk">{escape(text)}</div></div></figure>'
+    )

@@ -1,0 +1,117 @@
+"""The page: the column of choices, the run bar, the tabs, and which event calls what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from viz.page import about, compare, controls, kept, theme
+from viz.page.document_events import DocumentEvents
+from viz.page.document_input import about_document
+from viz.page.panes import status
+from viz.page.run_events import ENGINE_QUEUE, RunBar, RunEvents
+from viz.page.schedule_input import promise
+from viz.page.session import TIME_TO_LIVE_S, Visitor
+from viz.page.site import Site
+
+TITLE = "SlimInfer Studio"
+TAGLINE = "Ask a long document a question, and watch the full model and the pruned model answer side by side."
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+def build(site: Site) -> gr.Blocks:
+    """The whole page, complete before the first event: the first example is loaded."""
+    example = site.example(site.start.example)
+    document = None if example is None else example.document()
+    text = "" if document is None else document.text
+    tokens = site.count_tokens(text)
+    shape = site.known(site.start.model).shape
+    first = Visitor(document=document, tokens=tokens)
+    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)) as page:
+        visitor = gr.State(first, time_to_live=TIME_TO_LIVE_S)
+        gr.HTML(_header(site), elem_id="masthead", apply_default_css=False)
+        with gr.Row(elem_id="workbench", equal_height=False):
+            with gr.Column(scale=0, min_width=352, elem_id="setup"):
+                chosen = controls.build(
+                    site.start, shape.layers, site.examples, about_document(document, tokens), site.offers(tokens)
+                )
+                chosen.schedule.drawing.value = promise(site.start, shape, max(1, tokens))
+            with gr.Column(elem_id="results", min_width=300):
+                with gr.Row(elem_id="run-bar"):
+                    run = gr.Button("Run", variant="primary", elem_id="run", min_width=110, scale=0)
+                    stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90, scale=0)
+                    line = gr.HTML(status(_ready(site)), elem_id="status", apply_default_css=False)
+                bar = RunBar(run, stop, line)
+                with gr.Tabs(elem_id="tabs"):
+                    with gr.Tab("Compare", id="compare"):
+                        comparing = compare.build(site.results)
+                    with gr.Tab("Kept tokens", id="kept"):
+                        keeping = kept.build(site.results, comparing.map, text)
+                    with gr.Tab("About", id="about"):
+                        gr.HTML(about.html(site), elem_id="about", apply_default_css=False)
+        _wire_run(RunEvents(site, chosen, bar, comparing, keeping), visitor)
+        _wire_document(DocumentEvents(site, chosen, keeping, line), visitor)
+    return page
+
+
+def launch_options() -> dict[str, Any]:
+    """What `launch` needs to serve the page as designed, whatever the host and port."""
+    return {
+        "theme": theme.build(),
+        "css": theme.css(),
+        "footer_links": ["api"],
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "share": False,
+        "show_error": True,
+        "max_file_size": "32mb",
+    }
+
+
+def _wire_run(events: RunEvents, visitor: gr.State) -> None:
+    bar = events.bar
+    shown = [bar.run, bar.stop, bar.status, *events.compare.outputs, *events.kept.outputs]
+    inputs = [visitor, *events.inputs]
+    ready = bar.run.click(events.prepare, inputs, shown, queue=False, **QUIET)
+    running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **QUIET)
+    running.failure(events.failed, None, shown, queue=False, **QUIET)
+    bar.stop.click(events.stop, None, [bar.run, bar.stop, bar.status], queue=False, **QUIET)
+
+
+def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
+    document, schedule, model = events.controls.document, events.controls.schedule, events.controls.model
+    taken = [events.status, model, document.about, document.question, document.upload, *document.chips]
+    taken += events.kept.outputs
+    inputs = [document.example, document.upload, document.paste]
+    document.source.input(
+        events.source, [visitor, document.source, document.example, document.paste],
+        list({id(c): c for c in [*taken, *inputs]}.values()), queue=False, **QUIET,
+    )  # fmt: skip
+    document.example.input(events.example, [visitor, document.example], taken, queue=False, **QUIET)
+    document.upload.upload(events.upload, [visitor, document.upload], taken, queue=False, **QUIET)
+    document.paste.blur(events.paste, [visitor, document.paste], taken, queue=False, **QUIET)
+    for chip in document.chips:
+        chip.click(None, chip, document.question, js="(text) => text", **QUIET)
+    planned = [schedule.preset, schedule.count, *schedule.rows, *schedule.layers, *schedule.keeps, schedule.drawing]
+    schedule.preset.input(events.preset, [visitor, schedule.preset, model], planned, queue=False, **QUIET)
+    for part in schedule.inputs:
+        changed = part.release if isinstance(part, gr.Slider) else part.input
+        changed(
+            events.steps, [visitor, model, *schedule.inputs], [*planned, events.status], queue=False,
+            trigger_mode="always_last", **QUIET,
+        )  # fmt: skip
+    model.change(events.model, [visitor, model, schedule.preset], [*planned, events.status], queue=False, **QUIET)
+
+
+def _header(site: Site) -> str:
+    return f"<header><h1>{TITLE}</h1><p>{TAGLINE}</p></header>"
+
+
+def _ready(site: Site) -> str:
+    loaded = site.shelf.loaded(site.start.model)
+    if loaded is None:
+        return "Ready. The model is loaded at the first run."
+    return f"Ready. {loaded.layers} layers on {loaded.device_name}, {loaded.dtype_name}."

@@ -1,0 +1,119 @@
+"""The two answer panes, the status line and the verdict, as HTML drawn from a LiveRun."""
+
+from __future__ import annotations
+
+from sliminfer.events import Side
+from viz.figures.run import SideView
+from viz.figures.words import escape, percent, rate, seconds
+from viz.page.live import LiveRun, alive_per_layer
+
+TITLES: dict[Side, str] = {"full": "Full model", "pruned": "Pruned model"}
+IDLE: dict[Side, str] = {
+    "full": "Every layer reads the whole prompt. Its answer appears here.",
+    "pruned": "Deep layers read only the blocks that matter to the question. Its answer appears here.",
+}
+
+
+def pane(run: LiveRun, side: Side) -> str:
+    """One side's pane: what it is doing, its answer, and one bar per layer (height: share of the prompt read)."""
+    view = run.view.full if side == "full" else run.view.pruned
+    phase = run.phase(view)
+    if phase == "waiting":
+        queued = side == "pruned" and run.view.full.prompt is not None and run.stopped is None
+        words = "Starts when the full model is done: the two never share the machine." if queued else IDLE[side]
+        body = f'<p class="answer idle">{words}</p>'
+    elif phase == "reading":
+        body = '<p class="answer idle">Reading the prompt …</p>'
+    elif phase == "failed":
+        body = f'<p class="answer failed">{escape(view.error)}</p>'
+    else:
+        caret = '<span class="caret"></span>' if phase == "answering" else ""
+        body = f'<p class="answer">{escape(view.text.strip()) or "<em>No text yet.</em>"}{caret}</p>'
+    return (
+        f'<section class="pane {side} {phase}" aria-label="{TITLES[side]}">'
+        f'<header><h3>{TITLES[side]}</h3><span class="phase">{doing(run, view)}</span></header>'
+        f"{body}{staircase(view)}<footer>{_times(run, view)}</footer></section>"
+    )
+
+
+def doing(run: LiveRun, view: SideView) -> str:
+    """What the side is doing, in a few words."""
+    phase = run.phase(view)
+    if phase == "reading":
+        return f"reading, layer {min(view.layers_done + 1, view.layers)} of {view.layers}"
+    if phase == "answering":
+        return f"answering, token {len(view.pieces)}"
+    return phase
+
+
+def staircase(view: SideView) -> str:
+    """One bar per layer, as high as the share of the prompt that the layer ran over."""
+    alive = alive_per_layer(view)
+    total = len(view.prompt) if view.prompt is not None else 1
+    run_bars = "".join(f'<i class="on" style="--h:{100 * tokens / total:.1f}%"></i>' for tokens in alive)
+    rest = "<i></i>" * (view.layers - len(alive))
+    if alive:
+        label = (
+            f"{len(alive)} of {view.layers} layers run; the last one read {percent(alive[-1] / total)} "
+            f"of {total:,} prompt tokens"
+        )
+    else:
+        label = "No layer has run yet"
+    return f'<div class="stairs" role="img" aria-label="{label}">{run_bars}{rest}</div>'
+
+
+def _times(run: LiveRun, view: SideView) -> str:
+    """Time to first token and decode speed as they stand."""
+    if view.prompt is None:
+        return "&nbsp;"
+    clock = f"{seconds(run.now)} …" if run.phase(view) == "reading" else seconds(view.ttft_s)
+    parts = [f"first token <b>{clock}</b>"]
+    if len(view.pieces) > 1:
+        parts.append(f"<b>{rate(view.tokens_per_s)}</b> tokens/s")
+    return "<span>" + "</span><span>".join(parts) + "</span>"
+
+
+def status(text: str, kind: str = "ready") -> str:
+    """The one status line; `kind` is ready, busy, done or error."""
+    role = "alert" if kind == "error" else "status"
+    return f'<p class="status {kind}" role="{role}"><span class="dot" aria-hidden="true"></span>{escape(text)}</p>'
+
+
+def progress(run: LiveRun) -> str:
+    """The status line of a run as it stands."""
+    if run.failure:
+        return status(run.failure, "error")
+    if run.stopped is not None:
+        view = run.view.full if run.stopped == "full" else run.view.pruned
+        where = f"token {len(view.pieces)}" if view.pieces else f"layer {view.layers_done} of {view.layers}"
+        return status(f"Stopped in the {TITLES[run.stopped].lower()} at {where}. Run starts afresh.")
+    if run.view.comparison is not None:
+        return status("Done. One run of each side, after a warm-up.", "done")
+    view = run.view.full if run.view.full.metrics is None else run.view.pruned
+    if view.prompt is None:
+        return status(f"{TITLES[view.side]}: preparing …", "busy")
+    return status(f"{TITLES[view.side]}: {doing(run, view)}.", "busy")
+
+
+def verdict(run: LiveRun) -> str:
+    """The run's finding in one sentence of plain words; empty before both sides are done."""
+    comparison, pruned = run.view.comparison, run.view.pruned
+    alive = alive_per_layer(pruned)
+    if comparison is None or pruned.prompt is None or not alive:
+        return ""
+    share = percent(min(alive) / len(pruned.prompt))
+    if comparison.ttft >= 1:
+        speed = f"{comparison.ttft:.1f} times sooner"
+    else:
+        speed = f"{1 / comparison.ttft:.1f} times later"
+    saved = percent(1 - 1 / comparison.kv_bytes)
+    if run.view.full.text.strip() == pruned.text.strip():
+        same = "and gave the same answer"
+    elif comparison.agreement > 0:
+        same = f"and agreed with {percent(comparison.agreement)} of the full answer’s tokens"
+    else:
+        same = "but answered differently"
+    return (
+        f'<p class="verdict">With its deepest layers reading <b>{share}</b> of the prompt, the pruned model began '
+        f"to answer <b>{speed}</b>, kept <b>{saved}</b> less of the prompt’s KV cache, {same}.</p>"
+    )

@@ -1,0 +1,111 @@
+"""What the page remembers about one visitor, and the stop flags of the runs under way."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from sliminfer.blocks import Span
+from sliminfer.documents import Document
+from sliminfer.prompts import Prompt
+from viz.figures.kept_map import KeptMap
+from viz.page.live import LiveRun
+from viz.page.setup import Setup
+
+TIME_TO_LIVE_S = 3600  # a visitor's text and results are forgotten an hour after the last click
+
+
+@dataclass(eq=False)
+class Visitor:
+    """One visitor's document and last run. Lives in a `gr.State`, so nobody else sees it.
+
+    Attributes:
+        document: the text to ask about.
+        tokens: length of its prompt in tokens, with the shortest question.
+        evidence: character spans of the document that hold the answer to a suggested question.
+        ran: the setup of `run`.
+        run: the last run, as far as it came.
+    """
+
+    document: Document | None = None
+    tokens: int = 0
+    evidence: tuple[Span, ...] = ()
+    ran: Setup | None = None
+    key: str = ""
+    run: LiveRun = field(default_factory=LiveRun)
+
+
+class StopFlags:
+    """One flag for each session with a run under way; setting it stops the run at the next layer."""
+
+    def __init__(self) -> None:
+        self._flags: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, session: str) -> threading.Event:
+        """A fresh flag for a run of `session`; a run of the same session that is still going is told to stop."""
+        flag = threading.Event()
+        with self._lock:
+            before = self._flags.get(session)
+            self._flags[session] = flag
+        if before is not None:
+            before.set()
+        return flag
+
+    def stop(self, session: str) -> bool:
+        """Stop the run of `session`; False where there is none."""
+        with self._lock:
+            flag = self._flags.get(session)
+        if flag is not None:
+            flag.set()
+        return flag is not None
+
+    def end(self, session: str, flag: threading.Event) -> None:
+        """Forget `flag` if it is still the one of `session`."""
+        with self._lock:
+            if self._flags.get(session) is flag:
+                del self._flags[session]
+
+
+@dataclass(frozen=True)
+class StoredMap:
+    """A kept-token map with the prompt it belongs to."""
+
+    kept: KeptMap
+    prompt: Prompt
+
+
+class ResultStore:
+    """Kept-token maps that browsers may ask about, under keys that cannot be guessed.
+
+    A browser's calls for a tile or a cell come without Gradio's session, so the key is the visitor's right
+    to see the result. The oldest of more than `most` results is dropped, and any after `TIME_TO_LIVE_S`.
+    """
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._maps: OrderedDict[str, tuple[float, StoredMap]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def new_key() -> str:
+        """A fresh key."""
+        return secrets.token_urlsafe(16)
+
+    def put(self, key: str, stored: StoredMap) -> None:
+        """Keep `stored` under `key`, in place of what was there."""
+        now = time.monotonic()
+        with self._lock:
+            self._maps[key] = (now, stored)
+            self._maps.move_to_end(key)
+            while len(self._maps) > self._most or next(iter(self._maps.values()))[0] < now - TIME_TO_LIVE_S:
+                self._maps.popitem(last=False)
+
+    def get(self, key: str) -> StoredMap | None:
+        """What is kept under `key`, or None if it is not (any more) there."""
+        with self._lock:
+            entry = self._maps.get(key)
+        return entry[1] if entry is not None and entry[0] >= time.monotonic() - TIME_TO_LIVE_S else None

@@ -1,0 +1,103 @@
+"""Setup: everything a visitor can choose, in one value that a link can carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from sliminfer.config import DEFAULT_PRESET, PRESETS, PruneStep, SlimConfig, parse_steps
+from sliminfer.errors import ConfigError, SlimError
+
+CUSTOM = "custom"
+MAX_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run as the visitor has set it up.
+
+    Attributes:
+        model: name for `load_model`.
+        example: id of the example document, empty for the visitor's own text.
+        steps: prune steps, at most `MAX_STEPS`.
+        repeats: how often to run both sides; more than one gives a median and a spread.
+    """
+
+    model: str = "demo"
+    example: str = ""
+    question: str = ""
+    steps: tuple[PruneStep, ...] = ()
+    max_new_tokens: int = 48
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    block_size: int = 32
+    sink: int = 1
+    local: int = 64
+    query_window: int = 16
+    repeats: int = 1
+
+    def config(self) -> SlimConfig:
+        """The pruning of the pruned side; raises ConfigError."""
+        return SlimConfig(
+            steps=self.steps,
+            block_size=self.block_size,
+            sink=self.sink,
+            local=self.local,
+            query_window=self.query_window,
+        )
+
+    def to_query(self) -> str:
+        """The setup as a URL query with only what differs from the defaults."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = Setup()
+        query = {n: v for n, v in values.items() if n not in ("steps",) and v != getattr(plain, n)}
+        if self.steps:
+            query["prune"] = ",".join(f"{s.layer}:{_keep_text(s.keep)}" for s in self.steps)
+        return urlencode(query)
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str], start: Setup) -> Setup:
+        """`start` with what `query` says; values that make no sense are a ConfigError, unknown names ignored."""
+        changes: dict[str, Any] = {}
+        for f in fields(cls):
+            if f.name == "steps" or f.name not in query:
+                continue
+            kind = type(getattr(start, f.name))
+            try:
+                changes[f.name] = kind(query[f.name])
+            except ValueError as error:
+                raise ConfigError(
+                    f"The link's {f.name} {query[f.name]!r} is not a number: correct the link, or set it by hand."
+                ) from error
+        if "prune" in query:
+            changes["steps"] = parse_steps(query["prune"])[:MAX_STEPS]
+        return replace(start, **changes)
+
+
+def _keep_text(keep: float | int) -> str:
+    return str(keep) if isinstance(keep, int) else f"{100 * keep:g}%"
+
+
+def preset_of(steps: tuple[PruneStep, ...], layers: int) -> str:
+    """Name of the preset that gives `steps` on a model of `layers` layers, else `CUSTOM`."""
+    for name in PRESETS:
+        if SlimConfig.preset(name, layers).steps == steps:
+            return name
+    return CUSTOM
+
+
+def preset_steps(name: str, layers: int) -> tuple[PruneStep, ...]:
+    """The prune steps of preset `name` on a model of `layers` layers."""
+    return SlimConfig.preset(name if name in PRESETS else DEFAULT_PRESET, layers).steps
+
+
+def fault(setup: Setup, layers: int) -> str:
+    """What is wrong with the setup's pruning on a model of `layers` layers, as a sentence; empty if nothing."""
+    try:
+        setup.config().check_model(layers)
+    except SlimError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,54 @@
+"""Site: what all visitors of one process share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sliminfer.errors import ModelError
+from sliminfer.models import KnownModel
+from sliminfer.prompts import build_prompt
+from viz.page.examples import Example
+from viz.page.model_picker import Offer, offers
+from viz.page.session import ResultStore, StopFlags
+from viz.page.setup import Setup
+from viz.page.shelf import Shelf
+
+
+@dataclass
+class Site:
+    """The engines, what is on offer, and the registries that outlive one event.
+
+    Attributes:
+        start: the setup a new visitor sees.
+        models: models on offer by name; nothing else is ever loaded for a visitor.
+        examples: the example documents.
+    """
+
+    shelf: Shelf
+    start: Setup
+    models: Mapping[str, KnownModel]
+    examples: tuple[Example, ...]
+    stops: StopFlags = field(default_factory=StopFlags)
+    results: ResultStore = field(default_factory=ResultStore)
+
+    def known(self, name: str) -> KnownModel:
+        """The model on offer under `name`; raises ModelError for anything else."""
+        if name not in self.models:
+            raise ModelError(f"{name} is not offered here: choose a model from the list.")
+        return self.models[name]
+
+    def example(self, identity: str) -> Example | None:
+        """The example with that id."""
+        return next((example for example in self.examples if example.id == identity), None)
+
+    def count_tokens(self, text: str) -> int:
+        """Length in tokens of a prompt on `text`, by the tokenizer of the model in memory."""
+        loaded = self.shelf.any_loaded()
+        if loaded is None or not text.strip():
+            return len(text) // 4  # the usual rule of thumb, until a tokenizer is at hand
+        return len(build_prompt(loaded.tokenizer, text, "?"))
+
+    def offers(self, tokens: int) -> list[Offer]:
+        """What the model picker lists for a prompt of `tokens` tokens."""
+        return offers(self.models, self.shelf.any_loaded(), tokens, self.shelf.device)
