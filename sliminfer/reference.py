@@ -218,17 +218,19 @@ def decode_attention(
         `[q_heads, head_dim]` in the type of `query`, softmax in fp32; zeros when nothing is valid.
     """
     kv_heads, stored, head_dim = key_slots.shape
-    packed = query.view(kv_heads, -1, head_dim).float()
+    packed = query.reshape(kv_heads, -1, head_dim).float()
     logits = torch.matmul(packed, key_slots.float().transpose(1, 2)).mul_(scale)
+    values = value_slots.float()
     if slot_lengths is not None and stored:
         offsets = torch.arange(stored // len(slot_lengths), device=query.device)
         free = (offsets[None] >= slot_lengths[:, None]).flatten()
-        logits.masked_fill_(free, float("-inf"))
+        logits.masked_fill_(free, -torch.inf)
+        values = values.masked_fill(free[:, None], 0.0)  # a free slot may hold anything, NaN too
     if tail_keys is not None:
         tail = torch.matmul(packed, tail_keys.float().transpose(1, 2)).mul_(scale)
         logits = torch.cat((logits, tail), -1)
     weights = torch.softmax(logits, -1).nan_to_num_(nan=0.0)
-    out = torch.matmul(weights[..., :stored], value_slots.float())
+    out = torch.matmul(weights[..., :stored], values)
     if tail_values is not None:
         out += torch.matmul(weights[..., stored:], tail_values.float())
     return out.view(query.shape).to(query.dtype)
