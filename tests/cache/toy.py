@@ -45,7 +45,7 @@ class Toy:
         prefill = kept is not None
         if not prefill:
             cache.begin_step()
-        alive = torch.arange(len(hidden))
+        alive = torch.arange(len(hidden), device=hidden.device)
         positions = []
         for layer in range(len(self.weights)):
             if prefill and layer in kept:
@@ -102,6 +102,9 @@ class Case:
     def cache(self, **options: object) -> SlimCache:
         return SlimCache(self.config, self.layers, self.blocks, **options)  # type: ignore[arg-type]
 
+    def toy(self) -> Toy:
+        return Toy(self.layers, self.seed)
+
     def prompt(self) -> Tensor:
         return torch.randn(self.tokens, HEADS * WIDTH, generator=torch.Generator().manual_seed(self.seed + 1))
 
@@ -113,7 +116,7 @@ class Case:
         after_step: Callable[[], None] = lambda: None,
     ) -> list[Tensor]:
         """Last hidden states of prefill and of `steps` decode steps, each fed the state before."""
-        toy = Toy(self.layers, self.seed)
+        toy = self.toy()
         states = [toy.run(self.prompt(), cache, self.kept(), after_layer)]
         after_step()
         for _ in range(steps):
