@@ -13,7 +13,7 @@ from sliminfer.errors import SlimError
 try:  # typer carries its own copy of click since 0.26
     from typer._click.exceptions import ClickException
 except ImportError:
-    from click.exceptions import ClickException
+    from click.exceptions import ClickException  # type: ignore[assignment]
 
 app = typer.Typer(
     name="sliminfer",

@@ -75,7 +75,7 @@ class SlimConfig:
             or as a token count (int); None keeps every survivor on the device.
         refresh: decode steps between two looks at the working set.
         gamma: the working set is swapped when its overlap with the wanted one falls below this share.
-        decode_unit_size: tokens per mean-key unit in decode scoring.
+        decode_unit_size: tokens per mean-key unit in decode scoring, at most a block.
     """
 
     steps: tuple[PruneStep, ...] = ()
@@ -102,6 +102,7 @@ class SlimConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} is {value!r}: it must be a whole number of at least {least}.")
+        object.__setattr__(self, "decode_unit_size", min(self.decode_unit_size, self.block_size))
         for name in ("unit_size", "decode_unit_size"):
             unit = getattr(self, name)
             if unit > self.block_size or self.block_size % unit:

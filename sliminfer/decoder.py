@@ -18,12 +18,13 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from sliminfer.blocks import BlockMap, Span
+from sliminfer.cache import SlimCache
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError, ModelError
 from sliminfer.masks import attention_mask
 from sliminfer.meters import Stopwatch
 from sliminfer.projection import project_keys, project_queries
-from sliminfer.selectors import PromptView, PruneView, Selection, make_selector
+from sliminfer.selectors import PromptView, PruneView, Selection, make_selector, selector_class
 
 SUPPORTED = ("llama", "qwen2", "qwen3", "mistral", "phi3")
 
@@ -51,9 +52,12 @@ class Sequence:
     positions: list[Tensor]
     next_position: int
 
-    def key_positions(self, layer: int) -> Tensor:
-        """Original positions of all keys of `layer`, those of the tokens now being run included."""
-        kept = self.positions[layer]
+    def key_positions(self, layer: int, resident: Tensor | None) -> Tensor:
+        """Original positions of all keys of `layer`, those of the tokens now being run included.
+
+        `resident` are the prompt's keys that attention reads where they are not all that the layer keeps.
+        """
+        kept = self.positions[layer] if resident is None else resident
         later = torch.arange(self.prompt.tokens, self.next_position, device=kept.device)
         return torch.cat([kept, later])
 
@@ -76,6 +80,7 @@ class LayerLoop:
         self.decoder: Any = find_decoder(model)
         self.layers = list(self.decoder.layers[: self.decoder.config.num_hidden_layers])
         config.check_model(len(self.layers))
+        selector_class(config.method)
         self.config = config
         self.question = question
         self.evidence = evidence
@@ -133,6 +138,10 @@ class LayerLoop:
         if prefill:
             sequence = self._begin(hidden, cache)
         assert sequence is not None
+        slim_cache = cache if isinstance(cache, SlimCache) else None
+        if slim_cache is not None and not prefill:
+            self.place(slim_cache)
+            slim_cache.begin_step()
         steps = {step.layer: step for step in self.config.steps} if prefill else {}
         selector = make_selector(self.config, sequence.prompt) if steps else None
         first = sequence.next_position
@@ -152,10 +161,18 @@ class LayerLoop:
                 tail = hidden[:, -selector.query_window :].clone()
             if prefill:
                 sequence.positions.append(alive)
+            if slim_cache is not None and slim_cache.wants_query(index):
+                last = slice(-self.config.query_window, None)
+                slim_cache.observe_query(index, project_queries(layer, hidden[:, last], cos[:, last], sin[:, last]))
             hidden = self._step(index, layer, hidden, cos, sin, alive, sequence, cache, prefill)
             yield LayerTick(index, len(alive), selection)
         normed: Tensor = self.decoder.norm(hidden)
         return normed
+
+    def place(self, cache: SlimCache) -> None:
+        """Give the survivors of a prefill that is over their places; the first decode step does it otherwise."""
+        if not cache.prefilled:
+            cache.finish_prefill(self._sequences[cache].positions)
 
     def kept_positions(self, cache: Cache) -> list[Tensor]:
         """For each layer, the original positions of the prompt tokens in `cache`."""
@@ -193,7 +210,8 @@ class LayerLoop:
         if window is None and (causal or len(alive) == 1):
             mask = None
         else:
-            keys = sequence.key_positions(index)
+            resident = cache.key_positions(index) if isinstance(cache, SlimCache) else None
+            keys = sequence.key_positions(index, resident)
             mask = attention_mask(implementation, alive.to(keys.device), keys, window, hidden.dtype)
         out = layer(
             hidden,

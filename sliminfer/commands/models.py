@@ -15,6 +15,7 @@ def command(
     json: options.JsonFile = None,
 ) -> None:
     """Known models: parameters, memory at a context length, and what fits on this machine."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
@@ -45,14 +46,14 @@ def command(
         options.write_json({"device": str(place), "context": context, "free_bytes": free, "models": rows}, json)
         if json == "-":
             return
-    table = Table(title=f"{context:,} tokens on {place} with {free / 1e9:.1f} GB free", title_justify="left")
+    table = Table(title=f"{context:,} tokens on {place} with {free / 1e9:.1f} GB free", title_justify="left", box=SIMPLE)
     table.add_column("model", no_wrap=True)
-    for heading in ("params", "context", "weights GB", "KV GB", "all GB", "fits"):
+    for heading in ("params", "context", "weights", "KV", "all GB", "fits"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row["model"],
-            f"{row['parameters'] / 1e6:,.0f}M",
+            f"{row['parameters'] / 1e9:.2f}B",
             f"{row['context'] // 1024}K",
             f"{row['weights_bytes'] / 1e9:.2f}",
             f"{row['kv_bytes'] / 1e9:.2f}",

@@ -52,6 +52,8 @@ def make_config(
 
     `--prune` wins over `--config`, which wins over `--preset`; `method` and other changes go on top.
     """
+    from sliminfer.selectors import selector_class
+
     if config_file is not None:
         config = SlimConfig.from_file(config_file)
     else:
@@ -62,6 +64,7 @@ def make_config(
         changes["method"] = method
     config = config.with_changes(**changes) if changes else config
     config.check_model(layers)
+    selector_class(config.method)
     return config
 
 

@@ -66,12 +66,13 @@ def command(
 
 
 def _summary(result: RunResult) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     if result.prompt is None or not result.finished:
         return
-    table = Table(title=f"{len(result.prompt):,} prompt tokens", title_justify="left")
+    table = Table(title=f"{len(result.prompt):,} prompt tokens", title_justify="left", box=SIMPLE)
     for heading in ("", "TTFT s", "tokens/s", "prompt KV MB", "peak MB"):
         table.add_column(heading, justify="left" if not heading else "right")
     for side, event in result.finished.items():
