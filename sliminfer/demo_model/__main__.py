@@ -30,7 +30,7 @@ def train(
     hidden: int = 896,
     retrieval_layers: Annotated[int, typer.Option(help="Layers after which retrieval is supervised.")] = 4,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
-    tokens_per_step: int = 65_536,
+    tokens_per_step: int = 32_768,
     longest: Annotated[int, typer.Option(help="Longest context trained on, in tokens.")] = 16_384,
     seed: int = 0,
     workers: Annotated[int, typer.Option(help="Processes that make batches.")] = 14,

@@ -208,8 +208,11 @@ def fastest_attention(config: LlamaConfig, device: torch.device) -> list[SDPBack
     """The attention backends in the order to try. On CUDA, timed forward and backward at 8,192 positions."""
     if device.type != "cuda":
         return [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
-    shape = (4, config.num_attention_heads, 8192, config.head_dim)
-    q, k, v = (torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+    shape = (4, 8192, config.num_attention_heads, config.head_dim)
+    q, k, v = (
+        torch.randn(shape, device=device, dtype=torch.bfloat16).transpose(1, 2).requires_grad_() for _ in range(3)
+    )
+    gradient = torch.randn_like(q)
     times: dict[SDPBackend, float] = {}
     for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
         try:
@@ -217,7 +220,7 @@ def fastest_attention(config: LlamaConfig, device: torch.device) -> list[SDPBack
                 for repeat in range(4):
                     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
                     start.record()
-                    F.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
+                    F.scaled_dot_product_attention(q, k, v, is_causal=True).backward(gradient)
                     end.record()
                     end.synchronize()
                     if repeat:

@@ -21,6 +21,7 @@ from sliminfer.demo_model.network import Losses, Shape, Trainee, fastest_attenti
 from sliminfer.demo_model.rows import Kind
 from sliminfer.demo_model.schedule import CONTINUED, FROM_SCRATCH, Budget, learning_rate
 from sliminfer.demo_model.tokenizer import train_tokenizer
+from sliminfer.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class TrainOptions:
     device: str
     seed: int = 0
     peak_rate: float = 1.5e-3
-    tokens_per_step: int = 65_536
+    tokens_per_step: int = 32_768
     longest: int = 16_384
     early_weight: float = 0.5
     workers: int = 14
@@ -185,6 +186,14 @@ class _Run:
                 self.evaluate(ready, "quick")
                 self.save()
 
+    def _stop_if_copying_failed(self, fraction: float, copy_right: float) -> None:
+        """Without copying nothing else comes: a run that has not got it by a quarter of its budget never will."""
+        if self.options.minutes is not None and self.options.minutes > 3 and 0.25 < fraction < 0.3 and copy_right < 0.3:
+            raise ModelError(
+                f"Only {copy_right:.0%} of copied tokens are right after a quarter of the budget: "
+                "try another seed, a lower rate or a longer budget."
+            )
+
     def _log_steps(self, since: list[tuple[int, Losses, torch.Tensor]], fraction: float, speed: float) -> None:
         """One line per length among the last steps, with means over them."""
         for length in sorted({length for length, _, _ in since}):
@@ -214,6 +223,7 @@ class _Run:
                 tokens=self.tokens,
                 tokens_per_s=speed,
             )
+            self._stop_if_copying_failed(fraction, right[Kind.COPY])
 
     def evaluate(self, questions: dict[Any, Questions], event: str) -> dict[str, Any]:
         """Exact shares by suite and length, at the output and after the retrieval layers."""
