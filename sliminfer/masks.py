@@ -20,7 +20,7 @@ def attention_mask(
     Args:
         implementation: transformers' name of the attention backend.
         queries: ascending original positions of the query tokens [q].
-        keys: ascending original positions of the key tokens, ending with the queries [k].
+        keys: original positions of the key tokens, ending with the queries [k]; the others in any order.
         window: sliding window in tokens (a key is seen up to `window - 1` positions back) or None.
         dtype: dtype of the hidden states (additive masks of eager attention).
 
@@ -28,7 +28,7 @@ def attention_mask(
         Boolean [1, 1, q, k] for sdpa, additive for eager, None for flash attention, which aligns the causal
         triangle to the end of the keys by itself.
     """
-    reach = int(keys[-1] - keys[0])
+    reach = int(keys[-1] - keys.min())
     binds = window is not None and reach >= window
     if "flash" in implementation:
         if binds and reach + 1 > len(keys):

@@ -69,12 +69,12 @@ class ManagedStage:
         self.planner = Planner(scorer(query).tolist(), survivors.slots(config.active), survivors.pinned, config.gamma)
         self.layers: list[SlotLayer] = []
         self._scores: Tensor | None = None
+        self._key_positions: Tensor | None = None
 
     def place(self, prompt: Sequence[RaggedLayer], lease: HostLease, engines: Sequence[CopyEngine]) -> list[SlotLayer]:
         """Put each layer's survivors into slots and on the host; returns the layers that take over."""
         blocks = len(self.survivors)
-        tokens = [token for block in self.planner.order for token in range(*self.survivors.span(block))]
-        order = torch.tensor(tokens)
+        order = torch.tensor(self._resident_tokens())
         for index, (layer, engine) in enumerate(zip(prompt, engines, strict=True)):
             host = lease.spans(index * blocks, blocks)
             placed = SlotLayer(
@@ -95,7 +95,10 @@ class ManagedStage:
         # The sampled token has been read since these scores were queued, so reading them waits for nothing.
         scores, self._scores = self._scores.tolist(), None
         swap = self.planner.plan(scores)
-        nbytes = sum(layer.load(swap.loads) for layer in self.layers) if swap.loads else 0
+        nbytes = 0
+        if swap.loads:
+            nbytes = sum(layer.load(swap.loads) for layer in self.layers)
+            self._key_positions = None
         return Refresh(step, self.stage.index, tuple(scores), swap.overlap, swap.loads, swap.frees, nbytes)
 
     def settle(self) -> None:
@@ -105,7 +108,13 @@ class ManagedStage:
             layer.let_go()
         self.planner.loaded()
 
-    def key_positions(self) -> list[int]:
-        """Original position of each resident prompt token, in the order of the slots."""
-        positions = self.survivors.positions
-        return [positions[t] for block in self.planner.order for t in range(*self.survivors.span(block))]
+    def key_positions(self) -> Tensor:
+        """Original position of each resident prompt token, in the order of the slots, int64 [resident]."""
+        if self._key_positions is None:
+            positions = self.survivors.positions
+            held = [positions[token] for token in self._resident_tokens()]
+            self._key_positions = torch.tensor(held, device=self.layers[0].device)
+        return self._key_positions
+
+    def _resident_tokens(self) -> list[int]:
+        return [token for block in self.planner.order for token in range(*self.survivors.span(block))]

@@ -35,6 +35,11 @@ class SlimCache(Cache):
     Without `active` only the layers' growing buffers are at work and the four calls do next to nothing.
     Layers before the first prune step always keep the whole prompt on the device. `close` ends the use of
     the host pool; a cache that is dropped without it closes itself.
+
+    Attributes:
+        stages: the model's stages.
+        prefilled: whether `finish_prefill` was called.
+        step: the decode step under way, 1 for the first.
     """
 
     layers: list[RaggedLayer]  # type: ignore[assignment]
@@ -77,7 +82,7 @@ class SlimCache(Cache):
         if config.active is not None:
             self._queries = {stage.first: None for stage in self.stages[1:]}
         self._managed: dict[int, ManagedStage] = {}
-        self._prefilled = False
+        self.prefilled = False
         self._closed = False
         self._events: list[CacheEvent] = []
         self._known = CopyStats()
@@ -102,7 +107,7 @@ class SlimCache(Cache):
 
     def wants_query(self, layer_idx: int) -> bool:
         """Whether `observe_query` is due before layer `layer_idx` of the call under way."""
-        if not self._prefilled:
+        if not self.prefilled:
             return layer_idx in self._queries
         return layer_idx in self._managed and self.step % self.config.refresh == 0
 
@@ -111,7 +116,7 @@ class SlimCache(Cache):
 
         In prefill those of the prompt's last positions; they choose the first working set.
         """
-        if self._prefilled:
+        if self.prefilled:
             self._managed[layer_idx].observe(query)
         else:
             self._queries[layer_idx] = query
@@ -128,7 +133,7 @@ class SlimCache(Cache):
         self._check_open()
         for layer in self.layers:
             layer.end_of_prompt()
-        self._prefilled = True
+        self.prefilled = True
         if self.config.active is None:
             return
         try:
@@ -159,8 +164,8 @@ class SlimCache(Cache):
             self.close()
             raise
 
-    def key_positions(self, layer_idx: int) -> list[int] | None:
-        """Original positions of the layer's resident prompt tokens in the order of its keys.
+    def key_positions(self, layer_idx: int) -> Tensor | None:
+        """Original positions of the layer's resident prompt tokens in the order of its keys, int64 [resident].
 
         None where the layer holds its survivors in ascending order, as prefill left them.
         """
