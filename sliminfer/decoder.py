@@ -21,8 +21,10 @@ from sliminfer.blocks import BlockMap, Span
 from sliminfer.cache import SlimCache
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError, ModelError
+from sliminfer.fused import fuse_layer_ops
 from sliminfer.masks import attention_mask
 from sliminfer.meters import Stopwatch
+from sliminfer.ops import use_kernels
 from sliminfer.projection import project_keys, project_queries
 from sliminfer.selectors import PromptView, PruneView, Selection, make_selector, selector_class
 
@@ -290,17 +292,22 @@ def slim(
     config: SlimConfig,
     question: Span | None = None,
     evidence: tuple[Span, ...] = (),
+    kernels: str = "auto",
 ) -> Iterator[LayerLoop]:
     """Within the block, prefills of `model` prune by `config`; afterwards the model is as it was.
+
+    The elementwise steps of known layers run fused meanwhile (`sliminfer.fused`), pruned or not.
 
     Args:
         model: a transformers causal language model of a supported family, on any device or several.
         config: the pruning schedule.
         question: half-open token span of the question in the prompts to come, always kept.
         evidence: token spans that hold the answer, read by the oracle method only.
+        kernels: "auto" (Triton on a GPU, torch elsewhere), "torch" or "triton".
 
     Raises:
-        ConfigError: the schedule does not fit the model, or the model is inside another `slim`.
+        ConfigError: the schedule does not fit the model, or the model is inside another `slim`, or Triton is
+            asked for where it cannot run.
         ModelError: the model's family is not supported.
     """
     loop = LayerLoop(model, config, question, evidence)
@@ -310,7 +317,8 @@ def slim(
     own_forward = decoder.__dict__.get("forward")
     decoder.forward = loop.forward
     try:
-        yield loop
+        with use_kernels(kernels), fuse_layer_ops(model):
+            yield loop
     finally:
         if own_forward is None:
             del decoder.forward

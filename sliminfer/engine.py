@@ -9,8 +9,11 @@ from collections.abc import Iterator
 
 import torch
 
+from sliminfer.blocks import BlockMap
+from sliminfer.cache import HostPool
+from sliminfer.cache.stages import check_active
 from sliminfer.config import SlimConfig
-from sliminfer.errors import MemoryLimitError, SlimError
+from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
 from sliminfer.events import Compared, Event, Failed, Finished, Side, Stopped
 from sliminfer.metrics import Comparison
 from sliminfer.models import LoadedModel
@@ -29,17 +32,25 @@ class SlimEngine:
         self.loaded = loaded
         self._turn = threading.Lock()
         self._warm: set[Side] = set()
+        self._pool = HostPool(pinned=loaded.device.type == "cuda")
 
-    def prepare(self, request: RunRequest) -> Prompt:
-        """The request's prompt; raises SlimError where it cannot be run on this model."""
+    def prepare(self, request: RunRequest, prompt: Prompt | None = None) -> Prompt:
+        """The request's prompt (or the given one); raises SlimError where it cannot be run on this model."""
         request.config.check_model(self.loaded.shape.layers)
-        prompt = build_prompt(self.loaded.tokenizer, request.document, request.question)
+        if prompt is None:
+            prompt = build_prompt(self.loaded.tokenizer, request.document, request.question)
         wanted = len(prompt) + request.max_new_tokens
         if wanted > self.loaded.shape.context:
             raise MemoryLimitError(
                 f"The prompt has {len(prompt):,} tokens and the answer up to {request.max_new_tokens:,}, but "
                 f"{self.loaded.name} reads at most {self.loaded.shape.context:,}: shorten the document."
             )
+        check_active(request.config.active, BlockMap.of(len(prompt), request.config, prompt.question))
+        try:
+            for span in request.evidence:
+                prompt.token_range(*span)
+        except ValueError as error:
+            raise ConfigError(f"The evidence is not in the document: {error}.") from error
         return prompt
 
     def compare(self, request: RunRequest, stop: threading.Event | None = None) -> Iterator[Event]:
@@ -54,10 +65,16 @@ class SlimEngine:
         prompt = self.prepare(request)
         return self._compare(request, prompt, time.perf_counter() - started, stop)
 
-    def run(self, request: RunRequest, side: Side = "pruned", stop: threading.Event | None = None) -> Iterator[Event]:
-        """Events of one side alone; see `compare`."""
+    def run(
+        self,
+        request: RunRequest,
+        side: Side = "pruned",
+        stop: threading.Event | None = None,
+        prompt: Prompt | None = None,
+    ) -> Iterator[Event]:
+        """Events of one side alone; see `compare`. `prompt` stands in for the request's own where it is given."""
         started = time.perf_counter()
-        prompt = self.prepare(request)
+        prompt = self.prepare(request, prompt)
         return self._run(request, prompt, side, time.perf_counter() - started, stop)
 
     def warm_up(self, tokens: int = 512) -> None:
@@ -86,7 +103,7 @@ class SlimEngine:
         self, request: RunRequest, prompt: Prompt, side: Side, tokenize_s: float, stop: threading.Event | None
     ) -> Iterator[Event]:
         with self._turn:
-            run = SideRun(self.loaded, request, prompt, side, tokenize_s, warm=side in self._warm)
+            run = SideRun(self.loaded, request, prompt, side, tokenize_s, side in self._warm, self._pool)
             try:
                 for event in run.events():
                     yield event

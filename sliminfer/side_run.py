@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache
 
-from sliminfer.blocks import Span, to_ranges
+from sliminfer import ops
+from sliminfer.blocks import BlockMap, Span, to_ranges
+from sliminfer.cache import HostPool, SlimCache
 from sliminfer.config import SlimConfig
-from sliminfer.decoder import LayerLoop, LayerTick
+from sliminfer.decoder import LayerTick, slim
 from sliminfer.errors import ConfigError
-from sliminfer.events import BlocksPruned, Event, Finished, FirstToken, LayerDone, PromptReady, Side, Token
+from sliminfer.events import BlocksPruned, CacheNews, Event, Finished, FirstToken, LayerDone, PromptReady, Side, Token
 from sliminfer.meters import PeakMemory, synchronize
 from sliminfer.metrics import KeptAtLayer, KVBytes, RunMetrics, prefill_flops
 from sliminfer.models import LoadedModel
@@ -37,6 +38,7 @@ class RunRequest:
         max_new_tokens: longest answer.
         temperature, top_p, seed: sampling; temperature 0 is greedy.
         evidence: character spans of the document that hold the answer, where known.
+        kernels: "auto", "torch" or "triton".
         ignore_eos: go on to `max_new_tokens` even past the end of the answer, for timing.
     """
 
@@ -48,6 +50,7 @@ class RunRequest:
     top_p: float = 1.0
     seed: int = 0
     evidence: tuple[Span, ...] = ()
+    kernels: str = "auto"
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
@@ -72,13 +75,20 @@ class SideRun:
         side: Side,
         tokenize_s: float,
         warm: bool,
+        pool: HostPool,
     ) -> None:
         self.loaded, self.request, self.prompt, self.side = loaded, request, prompt, side
         self.tokenize_s, self.warm = tokenize_s, warm
         self.config = request.config if side == "pruned" else SlimConfig(method="full")
         evidence = tuple(prompt.token_range(*span) for span in request.evidence)
-        self.loop = LayerLoop(loaded.model, self.config, prompt.question, evidence)
-        self.cache: Cache = DynamicCache()
+        self.slimmed = slim(loaded.model, self.config, prompt.question, evidence, request.kernels)
+        self.cache = SlimCache(
+            self.config,
+            loaded.shape.layers,
+            BlockMap.of(len(prompt), self.config, prompt.question),
+            reserve=request.max_new_tokens,
+            pool=pool,
+        )
         self.started = time.perf_counter()
         self.detokenizer = Detokenizer(loaded.tokenizer)
         self.ticks: list[LayerTick] = []
@@ -94,7 +104,7 @@ class SideRun:
 
     def release(self) -> None:
         """Let go of everything the run held on the device."""
-        self.cache = DynamicCache()
+        self.cache.close()
         self.ticks.clear()
         if self.loaded.device.type == "cuda":
             gc.collect()
@@ -103,7 +113,12 @@ class SideRun:
     @torch.inference_mode()
     def events(self) -> Generator[Event, None, None]:
         """Prefill and decode, yielding after every layer and every token."""
+        with self.slimmed as self.loop:
+            yield from self._events()
+
+    def _events(self) -> Generator[Event, None, None]:
         device = self.loaded.device
+        ops.forget_kernels_ran()
         memory = PeakMemory(device)
         ids = torch.tensor([self.prompt.ids], device=device)
         synchronize(device)
@@ -114,15 +129,18 @@ class SideRun:
         token = sampler(logits)
         tokens, token_at = [token], [self.elapsed()]
         first_logits = logits.float().cpu().numpy()
-        prompt_kv = kv_bytes(self.cache)
         if self._reads_back_late:
             yield from self._all_pruned()
         yield FirstToken(self.side, token_at[0], token, self.detokenizer.add(token))
+        self.loop.place(self.cache)
+        prompt_kv = kv_bytes(self.cache)
+        yield from self._cache_news()
         while len(tokens) < self.request.max_new_tokens and not self._ends(token):
             token = sampler(self._logits(self._decode(token)))
             tokens.append(token)
             token_at.append(self.elapsed())
             yield Token(self.side, token_at[-1], len(tokens) - 1, token, self.detokenizer.add(token))
+            yield from self._cache_news()
         metrics = self._metrics(tokens, token_at, first_logits, prompt_kv, memory.bytes())
         yield Finished(self.side, self.elapsed(), self.text, "eos" if self._ends(token) else "length", metrics)
 
@@ -161,6 +179,10 @@ class SideRun:
 
     def _ends(self, token: int) -> bool:
         return token in self.loaded.eos and not self.request.ignore_eos
+
+    def _cache_news(self) -> Generator[Event, None, None]:
+        for change in self.cache.drain_events():
+            yield CacheNews(self.side, self.elapsed(), change)
 
     def _all_pruned(self) -> Generator[Event, None, None]:
         for tick in self.ticks:
@@ -214,7 +236,7 @@ class SideRun:
             device=self.loaded.device_name,
             dtype=self.loaded.dtype_name,
             attention=self.loaded.attention,
-            kernels="torch",
+            kernels="+".join(sorted(set(ops.kernels_ran().values()))) or "torch",
             warm=self.warm,
             token_ids=tuple(tokens),
             first_logits=first_logits,
@@ -227,8 +249,11 @@ def _kept(tick: LayerTick) -> KeptAtLayer:
     return KeptAtLayer(tick.layer, tick.alive, tuple((start, end) for start, end in ranges))
 
 
-def kv_bytes(cache: Cache) -> KVBytes:
+def kv_bytes(cache: SlimCache) -> KVBytes:
     """Bytes of the keys and values that `cache` holds, layer by layer."""
-    layers: list[Any] = cache.layers
-    device = tuple(layer.keys.nbytes + layer.values.nbytes for layer in layers)
-    return KVBytes(device=device, host=(0,) * len(device))
+    layers = cache.kv_bytes()
+    return KVBytes(
+        device=tuple(layer.prompt + layer.tail + layer.units for layer in layers),
+        host=tuple(layer.host for layer in layers),
+        spare=sum(layer.slack + layer.transit for layer in layers),
+    )

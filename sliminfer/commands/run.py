@@ -31,6 +31,7 @@ def command(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     attention: options.Attention = "auto",
+    kernels: options.Kernels = "auto",
     json: options.JsonFile = None,
 ) -> None:
     """Ask one question about one document, on the full and on the pruned model."""
@@ -43,7 +44,7 @@ def command(
     loaded = options.load(model, device, dtype, attention)
     slim_config = options.make_config(loaded.layers, prune, preset, config, method)
     engine = SlimEngine(loaded)
-    request = RunRequest(text, question, slim_config, max_new_tokens, temperature, top_p, seed)
+    request = RunRequest(text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels)
     events = engine.compare(request)
     engine.warm_up()
     quiet = json == "-"
