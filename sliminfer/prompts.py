@@ -49,21 +49,29 @@ class Prompt:
         return [(max(a, low) - low, min(b, high) - low) if a < high and b > low else None for a, b in self.spans]
 
 
-def build_prompt(tokenizer: Any, document: str, question: str) -> Prompt:
+def build_prompt(
+    tokenizer: Any,
+    document: str,
+    question: str,
+    between: str = QUESTION_PREFIX,
+    template: tuple[str, str] | None = None,
+) -> Prompt:
     """The chat prompt that asks `question` about `document`, in the form
     `{document}\\n\\nQuestion: {question}` as the user's one message.
 
-    `tokenizer` is a fast transformers tokenizer. Special-token strings inside the document or the question
-    are encoded as plain text, so a document cannot forge a chat turn.
+    `tokenizer` is a fast transformers tokenizer. A benchmark with a prompt of its own gives what stands
+    `between` document and question, and what comes before and after both in place of the chat `template`.
+    Special-token strings inside the document or the question are encoded as plain text, so a document
+    cannot forge a chat turn.
     """
-    head, tail = _template(tokenizer)
+    head, tail = chat_template(tokenizer) if template is None else template
     document = document.rstrip()
-    body = f"{document}{QUESTION_PREFIX}{question.strip()}"
+    body = f"{document}{between}{question.strip()}"
     pieces = [(head, False), (body, True), (tail, False)]
     ids: list[int] = []
     spans: list[Span] = []
     base = 0
-    question_at = len(head) + len(document) + 2
+    question_at = len(head) + len(document) + len(between) - len(between.lstrip())
     for piece, plain in pieces:
         if piece:
             encoded = _encode(tokenizer, piece, plain)
@@ -80,8 +88,8 @@ def build_prompt(tokenizer: Any, document: str, question: str) -> Prompt:
     )
 
 
-def _template(tokenizer: Any) -> tuple[str, str]:
-    """What the chat template puts before and after the user's message."""
+def chat_template(tokenizer: Any) -> tuple[str, str]:
+    """What the tokenizer's chat template puts before and after the user's message."""
     if not tokenizer.chat_template:
         return tokenizer.bos_token or "", ANSWER_PREFIX
     rendered = tokenizer.apply_chat_template(
