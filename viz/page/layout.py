@@ -6,14 +6,15 @@ from typing import Any
 
 import gradio as gr
 
-from viz.page import about, compare, controls, kept, theme
+from viz.page import about, api, compare, controls, kept, theme
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
 from viz.page.panes import status
-from viz.page.run_events import ENGINE_QUEUE, RunBar, RunEvents
+from viz.page.run_events import RunBar, RunEvents
 from viz.page.schedule_input import promise
 from viz.page.session import TIME_TO_LIVE_S, Visitor
 from viz.page.site import Site
+from viz.page.stream import ENGINE_QUEUE
 
 TITLE = "SlimInfer Studio"
 TAGLINE = "Ask a long document a question, and watch the full model and the pruned model answer side by side."
@@ -52,6 +53,7 @@ def build(site: Site) -> gr.Blocks:
                         gr.HTML(about.html(site), elem_id="about", apply_default_css=False)
         _wire_run(RunEvents(site, chosen, bar, comparing, keeping), visitor)
         _wire_document(DocumentEvents(site, chosen, keeping, line), visitor)
+        api.add(site)
     return page
 
 

@@ -23,8 +23,6 @@ from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stream import on_thread, paced, plain_message
 
-ENGINE_QUEUE = "engine"  # every event that computes shares this queue: one at a time
-
 Updates = dict[Any, Any]
 
 

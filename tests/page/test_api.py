@@ -1,0 +1,95 @@
+"""The endpoints for programs, called over HTTP as a stranger's script would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from tests.page.serving import LAYERS, QUESTION, Served, long_text
+
+
+@pytest.fixture(scope="module")
+def client(page: Served) -> Client:
+    return Client(page.url, verbose=False)
+
+
+def test_compare_gives_both_answers_and_their_figures(client: Client) -> None:
+    result = client.predict(long_text(20), QUESTION, "4:25%", max_new_tokens=6, api_name="/compare")
+    assert result["full"]["new_tokens"] == result["pruned"]["new_tokens"] == 6
+    assert result["full"]["ttft_s"] > 0
+    assert result["pruned"]["prompt_kv_bytes"] < result["full"]["prompt_kv_bytes"]
+    assert [kept["layer"] for kept in result["pruned"]["kept"]] == [4]
+    assert result["speedup"]["kv_bytes"] > 1
+
+
+def test_compare_with_keep_one_agrees_with_the_full_model(client: Client) -> None:
+    result = client.predict(long_text(5), QUESTION, "4:100%", max_new_tokens=8, api_name="/compare")
+    assert result["pruned"]["text"] == result["full"]["text"]
+    assert result["fidelity"] == {"first_token_kl": 0.0, "agreement": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prune": f"{LAYERS}:25%"}, "does not exist"),
+        ({"prune": "four"}, "is not a prune step"),
+        ({"preset": "brutal"}, "Unknown preset"),
+        ({"model": "/etc"}, "not offered here"),
+        ({"document": "  "}, "document is empty"),
+        ({"question": ""}, "question is empty"),
+        ({"temperature": 9.0}, "Temperature"),
+        ({"document": "x " * 70_000}, "shorten the document"),
+    ],
+)
+def test_compare_refuses_with_one_sentence(client: Client, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(AppError, match=words) as caught:
+        client.predict(**({"document": "A lamp.", "question": "What?"} | changes), api_name="/compare")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_read_document_reads_an_upload(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "notes.html"
+    path.write_text("<h1>Tower</h1><p>The lamp was lit.</p>", encoding="utf-8")
+    document = client.predict(handle_file(path), api_name="/read_document")
+    assert document["kind"] == "html"
+    assert "The lamp was lit." in document["text"]
+    assert document["characters"] == len(document["text"])
+
+
+def test_read_document_refuses_what_is_not_text(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "picture.txt"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with pytest.raises(AppError, match="image"):
+        client.predict(handle_file(path), api_name="/read_document")
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_read_document_reads_nothing_but_uploads(page: Served, meta: dict[str, object]) -> None:
+    """Over plain HTTP, since the client would upload the file it is told to name."""
+    secret = {"path": "/etc/hostname", **meta}
+    started = httpx.post(f"{page.url}gradio_api/call/read_document", json={"data": [secret]})
+    answer = httpx.get(f"{page.url}gradio_api/call/read_document/{started.json()['event_id']}").text
+    assert "event: error" in answer
+    assert "event: complete" not in answer
+
+
+def test_models_lists_the_served_model(client: Client, page: Served) -> None:
+    listed = {entry["name"]: entry for entry in client.predict(4096, api_name="/models")}
+    assert listed[page.site.start.model]["layers"] == LAYERS
+    assert listed[page.site.start.model]["fault"] == ""
+
+
+def test_a_prompt_beyond_the_context_is_a_fault(client: Client, page: Served) -> None:
+    listed = {entry["name"]: entry for entry in client.predict(100_000, api_name="/models")}
+    assert listed[page.site.start.model]["fault"] == "reads at most 65,536 tokens"
+
+
+def test_only_the_documented_endpoints_are_public(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoints) == {"/compare", "/read_document", "/models"}
+    for endpoint in endpoints.values():
+        assert endpoint["description"]

@@ -1,0 +1,62 @@
+"""The setup a link carries, and the plan the schedule card draws."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+import pytest
+
+from sliminfer.config import PRESETS, PruneStep, SlimConfig
+from sliminfer.engine import RunRequest, SlimEngine
+from sliminfer.errors import ConfigError
+from sliminfer.events import LayerDone
+from tests.page.serving import LAYERS, QUESTION, long_text
+from tests.tiny import tiny_loaded
+from viz.page.schedule_input import planned_tokens, promise, read_steps
+from viz.page.setup import MAX_STEPS, Setup, preset_of, preset_steps
+
+FULL = Setup(
+    model="some/model", example="tower", question="What & who? ü=1%", steps=(PruneStep(3, 0.255), PruneStep(7, 512)),
+    max_new_tokens=7, temperature=0.7, top_p=0.9, seed=5, block_size=64, sink=2, local=128, query_window=8, repeats=3,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("setup", [Setup(), FULL, Setup(steps=(PruneStep(1, 1.0),))])
+def test_a_link_brings_back_the_whole_setup(setup: Setup) -> None:
+    assert Setup.from_query(dict(parse_qsl(setup.to_query())), Setup()) == setup
+
+
+def test_a_link_ignores_what_it_does_not_know_and_refuses_nonsense() -> None:
+    assert Setup.from_query({"theme": "dark"}, FULL) == FULL
+    with pytest.raises(ConfigError, match="seed"):
+        Setup.from_query({"seed": "many"}, FULL)
+    with pytest.raises(ConfigError, match="prune step"):
+        Setup.from_query({"prune": "deep"}, FULL)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("layers", [2, 8, 12, 80])
+def test_a_preset_is_recognised_by_its_steps(name: str, layers: int) -> None:
+    steps = preset_steps(name, layers)
+    assert SlimConfig.preset(preset_of(steps, layers), layers).steps == steps
+
+
+def test_read_steps_takes_as_many_rows_as_are_shown() -> None:
+    layers, keeps = (3, 5, 6), (50.0, 12.5, 100.0)
+    assert read_steps((2, *layers, *keeps)) == (PruneStep(3, 0.5), PruneStep(5, 0.125))
+    assert len(read_steps((MAX_STEPS, *layers, *keeps))) == MAX_STEPS
+
+
+@pytest.mark.parametrize("steps", [((4, 0.25),), ((4, 0.25), (8, 0.125)), ((4, 0.04),), ((1, 0.9), (2, 0.06))])
+def test_the_plan_is_what_the_engine_does(steps: tuple[tuple[int, float], ...]) -> None:
+    config = SlimConfig(steps=tuple(PruneStep(*step) for step in steps))
+    loaded = tiny_loaded(layers=LAYERS)
+    request = RunRequest(long_text(12), QUESTION, config, max_new_tokens=1)
+    events = [event for event in SlimEngine(loaded).run(request) if isinstance(event, LayerDone)]
+    assert planned_tokens(config, LAYERS, events[0].alive) == pytest.approx([e.alive for e in events], abs=32)
+
+
+def test_the_card_says_what_is_wrong_with_the_steps() -> None:
+    shape = tiny_loaded(layers=6).shape
+    assert "does not exist" in promise(Setup(steps=(PruneStep(9, 0.5),)), shape, 1000)
+    assert "Keep must not grow" in promise(Setup(steps=(PruneStep(2, 0.2), PruneStep(3, 0.5))), shape, 1000)
