@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 
 from sliminfer.blocks import BlockMap, to_ranges
+from sliminfer.cache.planner import Residency
+from sliminfer.cache.timeline import StageTimeline, Timeline
 from sliminfer.config import SlimConfig
 from sliminfer.events import (
     BlocksPruned,
@@ -166,3 +169,62 @@ def run_of(prompt: Prompt, config: SlimConfig, layers: int, evidence: Sequence[i
     for event in events_of(prompt, config, layers, evidence):
         run = run.after(event)
     return run
+
+
+def timeline_of(blocks: int = 96, steps: int = 120, seed: int = 0) -> Timeline:
+    """A preserve stage that stays, and two stages whose working set drifts every eighth step."""
+    rng = np.random.default_rng(seed)
+    stages, moved = [], np.zeros(steps + 1, np.int64)
+    for index, (first, count) in enumerate(((0, blocks), (4, blocks // 2), (8, blocks // 4))):
+        states = np.full((count, steps + 1), Residency.DEVICE, np.uint8)
+        overlap = np.full(steps + 1, np.nan)
+        if index:
+            held = set(range(0, count, 2))
+            states[:] = Residency.HOST
+            states[sorted(held)] = Residency.DEVICE
+            for step in range(8, steps + 1, 8):
+                out, new = rng.choice(sorted(held)), rng.choice(sorted(set(range(count)) - held))
+                overlap[step] = 1 - 1 / len(held)
+                held = held - {out} | {new}
+                states[out, step:] = Residency.HOST
+                states[new, step:] = Residency.DEVICE
+                states[new, step] = Residency.LOADING
+                moved[step] += 65536
+        extents = tuple((32 * block, 32 * block + 32) for block in range(count))
+        stages.append(StageTimeline(index, first, first + 4, extents, (0,), states, overlap, ""))
+    growth = 12288 * np.arange(steps + 1, dtype=np.int64)
+    resident = sum(int((stage.states[:, 0] != Residency.HOST).sum()) for stage in stages)
+    return Timeline(
+        stages=tuple(stages),
+        device_bytes=65536 * resident + growth,
+        host_bytes=np.full(steps + 1, 65536 * (blocks // 2 + blocks // 4), np.int64),
+        full_bytes=65536 * 3 * blocks + growth,
+        moved_bytes=moved,
+        step_s=np.full(steps + 1, 0.02),
+        transfer_s=np.where(moved > 0, 0.004, 0.0),
+        stall_s=np.where(moved > 0, 0.0002, 0.0),
+        simulated=True,
+    )
+
+
+def diffusion_of(layers: int = 12, tokens: int = 2048, bins: int = 128) -> SimpleNamespace:
+    """Curves with the shape the paper describes: early layers need the span, late ones do not."""
+    depth = np.arange(layers) / (layers - 1)
+    full, gone = -1.2, -9.5
+    own = full + (gone - full) / (1 + np.exp(12 * (depth - 0.35)))
+    rng = np.random.default_rng(1)
+    spread = np.exp(-(((np.arange(bins) / bins - 0.5)[None, :] / (0.02 + 0.2 * depth[:, None])) ** 2))
+    return SimpleNamespace(
+        tokens=tokens,
+        span=(tokens // 2 - 12, tokens // 2 + 12),
+        layers=np.arange(layers),
+        attention_share=0.4 * np.exp(-(((depth - 0.4) / 0.2) ** 2)) + 0.01,
+        removed_layers=np.arange(1, layers),
+        removed_logprob=own[1:],
+        random_median=np.full(layers - 1, full - 0.1),
+        random_low=np.full(layers - 1, full - 0.4),
+        random_high=np.full(layers - 1, full + 0.05),
+        input_removed_logprob=gone,
+        full_logprob=full,
+        similarity=(spread * rng.uniform(0.6, 1, spread.shape) - 0.05).astype(np.float32),
+    )

@@ -1,27 +1,44 @@
 """Pure functions from results to drawings: HTML, Plotly figures, PNG bytes, tables. Never imports gradio.
 
-For the page (all functions are pure; nothing here keeps state):
+Every figure is described once and drawn in several ways: `grid.Grid` (maps of cells) and `bars.BarChart` have
+`.html()`, `chart.Chart` (curves, points) goes through `plotly_chart.plotly_figure`, and `raster.figure_png`
+draws any of them as PNG. Each has a `.table` (`table.Table`) with `.html()`, `.details()` and `.frame()`.
 
+The look
     theme.stylesheet() -> str                 CSS of all HTML figures, light and `.dark`: add it to launch(css=...)
     theme.script(name) -> str                 for gr.HTML(js_on_load=...): "kept", "document", "replay"
 
+A run
     run.RunView().after(event) -> RunView     fold every engine event; .full / .pruned are SideViews
+    cards.cards_html(run) -> str              four figures of both sides; any time, fills as the run goes on
+    compare.compare_html(run) -> str          times, memory, promise, fidelity; "" before both sides are done
+    compare.ttft_split / memory_stack(full_metrics, pruned_metrics), promised(comparison) -> BarChart
+    compare.repeats([full_metrics, ...], [pruned_metrics, ...]) -> BarChart         median and range
+    compare.fidelity_html(comparison, full_metrics) -> str
+    replay.replay_html(run) -> str            race replay; "" before both sides have a token
+
+What was kept
     kept_map.KeptMap.from_side(side, config, evidence) -> KeptMap      also while the side still runs
     kept.kept_html(kept_map, key) -> str      whole figure; `key` comes back in the browser's calls
     kept.panel_html(kept_map, start, end, width) -> str     server function kept_panel({key,start,end,width})
     kept.cell(kept_map, prompt, layer, position) -> dict    server function kept_cell({key,layer,position})
     document.document_html(kept_map, prompt, layer=None, key="") -> str
+    kept_grid.kept_grid(kept_map) -> Grid     the same map where nothing moves: PNG, report
 
-    cards.cards_html(run) -> str              four figures of both sides; any time, fills as the run goes on
-    compare.ttft_split(full_metrics, pruned_metrics) -> bars.BarChart        .html(), .table
-    compare.memory_stack(full_metrics, pruned_metrics) -> bars.BarChart
-    compare.promised(comparison) -> bars.BarChart           FLOP-ideal against measured
-    compare.repeats([metrics, ...], [metrics, ...]) -> bars.BarChart         repeat-n, median and range
-    compare.fidelity_html(comparison, full_metrics) -> str
-    compare.compare_html(run) -> str          all of the above but cards and repeats, once both sides are done
-    replay.replay_html(run) -> str            race replay; "" before both sides have a token
+Other tabs
+    diffusion.attention_chart / removal_chart(result) -> Chart, similarity_grid(result) -> Grid
+    residency.residency_grid(timeline) -> Grid, bytes_chart(timeline) -> Chart, in_words(timeline) -> str
+    methods.methods_grid({name: kept_map}) -> Grid, methods_table([MethodRun, ...]) -> Table
+    methods.accuracy_chart([Outcome, ...], yours=None, front=False) -> Chart
+    plotly_chart.plotly_figure(chart) -> go.Figure   for gr.Plot(show_label=False, container=False); put
+                                              chart.caption() above it and chart.table.details() below
+
+Files
+    export.run_files(run, config, model, evidence, extra) -> {name: bytes}   run.json, PNGs, CSVs;
+    export.archive(files) -> bytes             one ZIP
+    export.run_data(run, model, config) -> dict, json_bytes(data), csv_bytes(table), png_bytes(figure)
+    report.report_html(run, config, model, question, evidence, extra) -> str   one self-contained page
 
 Use gr.HTML(..., apply_default_css=False). A server function gets one dict (gradio passes a single argument).
 A click in the map or the document fires `slim-token` on window, which the other one hears; no wiring needed.
-Each module also has a `..._table(...) -> table.Table` with .html(), .details() and .frame().
 """

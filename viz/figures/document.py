@@ -21,6 +21,7 @@ from viz.figures.words import escape, percent, plural
 
 LEVELS = 6  # shades a reader can still tell apart
 _CHUNK = 4000  # characters between two places where the browser may skip what is off screen
+_LONG = 200_000  # characters from which it may; shorter text is laid out whole, so that it prints
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def document_html(
         f'<figure class="fig doc" style="{mixes}">'
         f"<figcaption><strong>{escape(title)}</strong> {_caption(kept, layer)}</figcaption>{views}"
         f"{_legend(kept, shading, layer)}"
-        f'<div class="doc-text" tabindex="0" role="region" aria-label="{escape(title)}, kept text marked" '
+        f'<div class="doc-text{" long" if len(text) >= _LONG else ""}" tabindex="0" role="region" '
+        f'aria-label="{escape(title)}, kept text marked" '
         f"{_token_table(prompt, text)}>{_chunks(runs, text)}</div>"
         f'<div class="doc-after"><span>The prompt goes on with</span>'
         f"<u>{escape(prompt.text[prompt.document[1] :].strip())}</u></div>"

@@ -10,13 +10,13 @@ it shows it asks of Python through the page's server functions:
 
 from __future__ import annotations
 
-import base64
 from typing import TypedDict
 
 import numpy as np
 
 from sliminfer.blocks import Span
 from sliminfer.prompts import Prompt
+from viz.figures.grid import png_data
 from viz.figures.kept_map import KeptMap, Stage, Tile, kept_tile
 from viz.figures.table import Table
 from viz.figures.words import count, escape, number, percent, plural
@@ -132,7 +132,8 @@ def cell(kept: KeptMap, prompt: Prompt, layer: int, position: int) -> Cell:
         text="",
     )
     _add_score(found, kept.stages[stage])
-    found["text"] = _readout(found)
+    gone = known and stage > 0 and not kept.alive[stage - 1, position]
+    found["text"] = _readout(found, gone)
     return found
 
 
@@ -168,15 +169,16 @@ def _add_score(found: Cell, stage: Stage) -> None:
         found["score"] = score
         found["rank"] = int((finite > score).sum()) + 1
         found["ranked"] = len(finite)
-    if np.isfinite(step.threshold):
-        found["threshold"] = float(step.threshold)
+        found["threshold"] = float(step.threshold) if np.isfinite(step.threshold) else None
 
 
-def _readout(found: Cell) -> str:
+def _readout(found: Cell, gone: bool) -> str:
     fate = {True: "kept", False: "dropped", None: "not run yet"}[found["kept"]]
     parts = [f"position {count(found['position'])}", f"layer {found['layer']}: {fate}"]
     if found["forced"]:
         parts.append("always kept")
+    if gone:
+        parts.append("gone before this prune step")
     if found["score"] is not None:
         parts.append(f"block {found['block']} scored {number(found['score'])}")
         parts.append(f"rank {count(found['rank'] or 0)} of {count(found['ranked'] or 0)}")
@@ -208,8 +210,7 @@ def _began(stage: Stage) -> str:
 
 
 def _image(png: bytes, name: str) -> str:
-    data = base64.b64encode(png).decode("ascii")
-    return f'<img class="{name}" alt="" draggable="false" src="data:image/png;base64,{data}">'
+    return f'<img class="{name}" alt="" draggable="false" src="{png_data(png)}">'
 
 
 def _toolbar() -> str:

@@ -6,20 +6,18 @@ its running sums give the kept fraction of any bin of any zoom in constant time.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sliminfer.blocks import Span
 from sliminfer.config import SlimConfig
 from sliminfer.events import BlocksPruned
+from viz.figures.grid import cells_png, share_levels
 from viz.figures.run import SideView
-from viz.figures.theme import LIGHT, rgb
 
 
 @dataclass(frozen=True)
@@ -159,11 +157,11 @@ class Tile:
 
     def cells_png(self) -> bytes:
         """`fractions` as a PNG of one pixel per cell: blue, opaque where all is kept, clear where nothing is."""
-        return alpha_png(np.nan_to_num(self.fractions))
+        return cells_png(share_levels(self.fractions))
 
     def survived_png(self) -> bytes:
         """`survived` as a PNG one pixel high."""
-        return alpha_png(self.survived[None, :])
+        return cells_png(share_levels(self.survived[None, :]))
 
 
 def kept_tile(kept: KeptMap, layer_range: Span, position_range: Span, width: int) -> Tile:
@@ -183,20 +181,6 @@ def kept_tile(kept: KeptMap, layer_range: Span, position_range: Span, width: int
         fractions[max(0, stage.first - low_layer) : max(0, stage.end - low_layer)] = row
         survived += (row * ((stage.end - stage.first) / kept.layers)).astype(np.float32)
     return Tile((low_layer, high_layer), (start, end), size, edges, fractions, np.minimum(survived, 1))
-
-
-def alpha_png(shares: NDArray[np.float32], colour: str = LIGHT.kept) -> bytes:
-    """Shares in [0, 1], [rows, columns], as a PNG of one pixel each: `colour` with that opacity.
-
-    A palette whose 256 entries differ only in opacity lets one image serve light and dark pages: the page's
-    own colour shows through, and one byte per cell encodes fast.
-    """
-    levels = np.clip(np.rint(shares * 255), 0, 255).astype(np.uint8)
-    image = Image.frombytes("P", (levels.shape[1], levels.shape[0]), levels.tobytes())
-    image.putpalette(bytes(rgb(colour)) * 256)
-    out = io.BytesIO()
-    image.save(out, "PNG", transparency=bytes(range(256)), compress_level=1)
-    return out.getvalue()
 
 
 def _clip(span: Span, length: int) -> Span:

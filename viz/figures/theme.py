@@ -17,7 +17,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 @dataclass(frozen=True)
 class Palette:
-    """One colour per role, as #rrggbb. `kept`, `warm`, `fresh` and `plain` are the series' colours."""
+    """One colour per role, as #rrggbb. `kept`, `warm`, `fresh` and `plain` are the colours of series, which
+    also differ by name, dash or shape."""
 
     surface: str
     ink: str
@@ -28,10 +29,6 @@ class Palette:
     warm: str
     fresh: str
     plain: str
-
-    def series(self, index: int) -> str:
-        """Colour of series number `index`; callers add a dash or a marker, never colour alone."""
-        return (self.kept, self.warm, self.fresh, self.plain)[index % 4]
 
 
 LIGHT = Palette(
@@ -51,7 +48,7 @@ DARK = Palette(
     muted="#a2adb9",
     rule="#39424d",
     dropped="#2b323b",
-    kept="#46a7dd",
+    kept="#3d9dd8",
     warm="#f0b53a",
     fresh="#35c49b",
     plain="#8d99a6",

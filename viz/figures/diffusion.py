@@ -1,0 +1,103 @@
+"""How a span's information spreads into the rest of the prompt, as curves over layers and a map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from viz.figures.chart import Axis, Band, Chart, Line, Mark, Rule, values
+from viz.figures.grid import SHARES, Grid, Strip, share_levels
+from viz.figures.table import Table
+from viz.figures.words import number, percent
+
+if TYPE_CHECKING:  # the figures need only its arrays, not torch, which it imports
+    from sliminfer.diffusion import DiffusionResult
+
+
+def attention_chart(result: DiffusionResult) -> Chart:
+    """Share of the local queries' attention that falls on the span, layer by layer."""
+    layers = values(result.layers)
+    share = values(result.attention_share)
+    even = (result.span[1] - result.span[0]) / result.tokens
+    return Chart(
+        title="Attention on the span",
+        note="Share of the question’s attention at each layer; the rule is what an even spread would give.",
+        x=Axis("layer"),
+        y=Axis("share of attention", percent=True, low=0.0),
+        marks=(
+            Line("attention on the span", layers, share, "kept", markers=True),
+            Rule("even spread", even, "muted"),
+        ),
+        table=Table.of(
+            "Attention on the span by layer",
+            ("Layer", "Share"),
+            [(int(layer), percent(float(value))) for layer, value in zip(layers, share, strict=True)],
+        ),
+    )
+
+
+def removal_chart(result: DiffusionResult) -> Chart:
+    """Log-probability of the answer when blocks are removed from layer l on, for every l.
+
+    Where the curve of the span's own blocks meets the untouched one, later layers no longer need the span:
+    its information has moved elsewhere. Random blocks of equal size are the control.
+    """
+    layers = values(result.removed_layers)
+    rows = [
+        (int(layer), number(own), number(median), f"{number(low)} to {number(high)}")
+        for layer, own, median, low, high in zip(
+            layers.tolist(),
+            values(result.removed_logprob).tolist(),
+            values(result.random_median).tolist(),
+            values(result.random_low).tolist(),
+            values(result.random_high).tolist(),
+            strict=True,
+        )
+    ]
+    rows.append(("nothing removed", number(result.full_logprob), "", ""))
+    rows.append(("removed from the input", number(result.input_removed_logprob), "", ""))
+    marks: list[Mark] = [
+        Band("random blocks, middle half", layers, values(result.random_low), values(result.random_high), "plain"),
+        Line("random blocks, median", layers, values(result.random_median), "plain", "dash"),
+        Line("the span’s blocks", layers, values(result.removed_logprob), "kept", markers=True),
+        Rule("nothing removed", result.full_logprob, "fresh"),
+        Rule("removed from the input", result.input_removed_logprob, "warm"),
+    ]
+    return Chart(
+        title="What removing the span costs",
+        note="Log-probability of the full model’s answer when blocks are gone from a layer on.",
+        x=Axis("removed from layer"),
+        y=Axis("log-probability of the answer"),
+        marks=tuple(marks),
+        table=Table.of(
+            "Log-probability of the answer by the layer of removal",
+            ("From layer", "The span’s blocks", "Random, median", "Random, middle half"),
+            rows,
+        ),
+    )
+
+
+def similarity_grid(result: DiffusionResult) -> Grid:
+    """How much of the span's information each position holds, layer by layer; 0 and below is blank."""
+    similarity = values(result.similarity)
+    layers = len(similarity)
+    means = similarity.mean(axis=1)
+    return Grid(
+        title="Where the span’s information is",
+        note="The bluer, the more a position’s state at that layer is like the span’s own contribution.",
+        cells=share_levels(np.clip(similarity, 0, 1).astype(np.float32)),
+        levels=SHARES,
+        rows=tuple(map(str, range(layers))),
+        row_axis="layer",
+        column_axis="original position",
+        start=0,
+        end=result.tokens,
+        legend=(("kept", "like the span"), ("dropped", "unlike it"), ("warm", "the span")),
+        table=Table.of(
+            "Mean similarity to the span by layer",
+            ("Layer", "Mean", "Highest"),
+            [(layer, number(means[layer]), number(similarity[layer].max())) for layer in range(layers)],
+        ),
+        strips=(Strip("the span", (("warm", result.span),)),),
+    )

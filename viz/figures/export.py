@@ -1,0 +1,119 @@
+"""A run as files: figures as PNG, tables as CSV, everything as JSON, all of it in one archive."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sliminfer.blocks import Span
+from sliminfer.config import SlimConfig
+from sliminfer.events import Finished
+from sliminfer.results import RunResult
+from viz.figures.bars import BarChart
+from viz.figures.cards import cards_table
+from viz.figures.chart import Chart
+from viz.figures.compare import memory_stack, promised, ttft_split
+from viz.figures.document import document_table
+from viz.figures.grid import Grid
+from viz.figures.kept_grid import kept_grid
+from viz.figures.kept_map import KeptMap
+from viz.figures.raster import figure_png
+from viz.figures.replay import replay_table
+from viz.figures.run import RunView
+from viz.figures.table import Table
+from viz.figures.theme import LIGHT, Palette
+
+Figure: TypeAlias = Grid | BarChart | Chart
+
+
+def run_figures(run: RunView, config: SlimConfig, evidence: Sequence[Span] = ()) -> dict[str, Figure]:
+    """The figures that a run has data for, by file name without ending. `evidence` is in prompt tokens."""
+    figures: dict[str, Figure] = {}
+    full, pruned = run.full.metrics, run.pruned.metrics
+    if full is not None and pruned is not None:
+        figures["time_to_first_token"] = ttft_split(full, pruned)
+        figures["memory"] = memory_stack(full, pruned)
+    if run.comparison is not None:
+        figures["speed_up"] = promised(run.comparison)
+    if run.pruned.prompt is not None:
+        figures["kept_tokens"] = kept_grid(KeptMap.from_side(run.pruned, config, evidence))
+    return figures
+
+
+def run_tables(run: RunView, config: SlimConfig, figures: Mapping[str, Figure]) -> dict[str, Table]:
+    """The tables of `figures` and those that stand without a drawing, by file name without ending."""
+    tables = {"figures": cards_table(run), **{name: figure.table for name, figure in figures.items()}}
+    if all(side.pieces for side in run.sides):
+        tables["answer_times"] = replay_table(run)
+    if run.pruned.prompt is not None:
+        tables["document"] = document_table(KeptMap.from_side(run.pruned, config), run.pruned.prompt)
+    return tables
+
+
+def run_data(run: RunView, model: str, config: SlimConfig) -> dict[str, Any]:
+    """The run in the form of the command line's JSON."""
+    result = RunResult(
+        prompt=run.full.prompt or run.pruned.prompt, pruned=list(run.pruned.pruned), comparison=run.comparison
+    )
+    for side in run.sides:
+        if side.error:
+            result.failed[side.side] = side.error
+        elif side.metrics is not None:
+            reason = "eos" if side.reason == "eos" else "length"
+            result.finished[side.side] = Finished(side.side, side.piece_at[-1], side.text, reason, side.metrics)
+    return result.to_dict(model, config)
+
+
+def json_bytes(data: Any) -> bytes:
+    """Plain data as UTF-8 JSON that every reader accepts: NaN and infinity become null."""
+    return json.dumps(_plain(data), ensure_ascii=False, indent=2, allow_nan=False).encode("utf-8")
+
+
+def csv_bytes(table: Table) -> bytes:
+    """A table as UTF-8 CSV. Text that a spreadsheet would run as a formula is kept from it by an apostrophe."""
+    frame = table.frame().map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" else cell)
+    return bytes(frame.to_csv(index=False).encode("utf-8"))
+
+
+def png_bytes(figure: Figure, palette: Palette = LIGHT) -> bytes:
+    """A figure as PNG."""
+    return figure_png(figure, palette)
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """Files by name as one ZIP; the same files give the same bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, content in files.items():
+            bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def run_files(
+    run: RunView,
+    config: SlimConfig,
+    model: str,
+    evidence: Sequence[Span] = (),
+    extra: Mapping[str, Figure] | None = None,
+) -> dict[str, bytes]:
+    """`run.json`, a PNG of each figure and a CSV of each table, by file name; `extra` adds figures."""
+    figures = {**run_figures(run, config, evidence), **(extra or {})}
+    files = {"run.json": json_bytes(run_data(run, model, config))}
+    files |= {f"{name}.png": png_bytes(figure) for name, figure in figures.items()}
+    return files | {f"{name}.csv": csv_bytes(table) for name, table in run_tables(run, config, figures).items()}
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple, np.ndarray)):
+        return [_plain(value) for value in data]
+    if isinstance(data, np.generic):
+        data = data.item()
+    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -1,0 +1,162 @@
+"""Several methods on one document, and many settings on one task: tables, strips, and accuracy against time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sliminfer.metrics import Comparison, RunMetrics
+from viz.figures.chart import Axis, Chart, Line, Points, Symbol, values
+from viz.figures.grid import SHARES, Grid, share_levels
+from viz.figures.kept_map import KeptMap, kept_tile
+from viz.figures.table import Table
+from viz.figures.words import number, percent, plural, seconds, size, times
+
+WIDTH = 1024
+
+
+@dataclass(frozen=True)
+class MethodRun:
+    """One method's run on the document: its figures, its answer, and how it compares with the full model."""
+
+    name: str
+    metrics: RunMetrics
+    text: str
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One method under one setting on a task.
+
+    Attributes:
+        name: the method, in whose colour and under whose name it is drawn.
+        setting: what distinguishes it from the method's other outcomes, as in "4:0.25,8:0.125".
+        accuracy: share of right answers, in [0, 1].
+        ttft_s: median time to first token in seconds.
+    """
+
+    name: str
+    setting: str
+    accuracy: float
+    ttft_s: float
+
+
+def methods_table(runs: Sequence[MethodRun]) -> Table:
+    """One row per method: time, memory, what its deepest layer saw, fidelity and answer."""
+    rows = []
+    for run in runs:
+        m, c = run.metrics, run.comparison
+        rows.append(
+            (
+                run.name,
+                seconds(m.ttft_s),
+                times(c.ttft) if c else "1",
+                times(c.ttft_flops) if c else "1",
+                size(m.prompt_kv.total_device),
+                percent(min(m.tokens_per_layer) / m.prompt_tokens),
+                number(c.first_token_kl) if c else "0",
+                percent(c.agreement) if c else percent(1.0),
+                run.text.strip(),
+            )
+        )
+    columns = (
+        "Method", "TTFT", "Speed-up", "By FLOPs", "Prompt’s KV", "Deepest layer saw", "First-token KL", "Agreement",
+        "Answer",
+    )  # fmt: skip
+    return Table.of("Methods on this document", columns, rows)
+
+
+def methods_grid(maps: Mapping[str, KeptMap]) -> Grid:
+    """One row per method over the same positions: the share of the layers that each column's tokens survived.
+
+    All maps must be of one prompt; raises ValueError if there is none.
+    """
+    if not maps:
+        raise ValueError("no method has been run: draw the strips after at least one")
+    tiles = {name: kept_tile(kept, (0, kept.layers), (0, kept.tokens), WIDTH) for name, kept in maps.items()}
+    tile = next(iter(tiles.values()))
+    rows = [(name, percent(float(kept.survived.mean()) / kept.layers)) for name, kept in maps.items()]
+    return Grid(
+        title="What each method keeps",
+        note="The bluer, the more layers the tokens survived; at the right the mean over the prompt.",
+        cells=share_levels(np.stack([tile.survived for tile in tiles.values()])),
+        levels=SHARES,
+        rows=tuple(maps),
+        row_axis="",
+        column_axis=f"original position, {plural(tile.bin, 'token')} per column",
+        start=0,
+        end=tile.extent,
+        legend=(("kept", "every layer"), ("dropped", "no layer")),
+        table=Table.of("Mean share of the layers survived", ("Method", "Share"), rows),
+        remarks=tuple((row, row + 1, share) for row, (_, share) in enumerate(rows)),
+    )
+
+
+def pareto(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those that no other beats, by rising time: none is both at least as fast and at least as accurate."""
+    front: list[Outcome] = []
+    for outcome in sorted(outcomes, key=lambda o: (o.ttft_s, -o.accuracy)):
+        if not front or outcome.accuracy > front[-1].accuracy:
+            front.append(outcome)
+    return front
+
+
+def accuracy_chart(outcomes: Sequence[Outcome], yours: Outcome | None = None, front: bool = False) -> Chart:
+    """Accuracy against time to first token, a colour and a shape per method.
+
+    `yours` marks the visitor's own run. `front` joins the outcomes that no other beats: use it where many
+    settings were swept.
+    """
+    names = list(dict.fromkeys(outcome.name for outcome in outcomes))
+    marks: list[Line | Points] = []
+    if front:
+        best = pareto(outcomes)
+        marks.append(
+            Line(
+                "best of the sweep",
+                values([outcome.ttft_s for outcome in best]),
+                values([outcome.accuracy for outcome in best]),
+                "muted",
+                "dash",
+                steps=True,
+            )
+        )
+    for index, name in enumerate(names):
+        own = [outcome for outcome in outcomes if outcome.name == name]
+        marks.append(
+            Points(
+                name,
+                values([outcome.ttft_s for outcome in own]),
+                values([outcome.accuracy for outcome in own]),
+                tuple("" if len(own) > 1 else name for _ in own),
+                _ROLES[index % len(_ROLES)],
+                _SYMBOLS[index // len(_ROLES) % len(_SYMBOLS)],
+            )
+        )
+    if yours is not None:
+        at = values([yours.ttft_s]), values([yours.accuracy])
+        marks.append(Points("your run", *at, ("your run",), "ink", "cross"))
+    on_front = {(o.name, o.setting) for o in pareto(outcomes)}
+    rows = [
+        (o.name, o.setting, percent(o.accuracy), seconds(o.ttft_s), "yes" if (o.name, o.setting) in on_front else "no")
+        for o in outcomes
+    ]
+    return Chart(
+        title="Accuracy against time to first token",
+        note="Up is more accurate, left is faster.",
+        x=Axis("time to first token, s", log=True),
+        y=Axis("accuracy", percent=True, low=-0.03, high=1.08),
+        marks=tuple(marks),
+        table=Table.of(
+            "Accuracy against time to first token",
+            ("Method", "Setting", "Accuracy", "TTFT", "Beaten by none"),
+            rows,
+        ),
+    )
+
+
+_ROLES = ("kept", "warm", "fresh", "plain")
+_SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond")
