@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sliminfer.cache.records import CacheEvent
 from sliminfer.metrics import Comparison, RunMetrics
 from sliminfer.prompts import Prompt
 
@@ -81,6 +82,13 @@ class Token(Event):
     index: int
     token: int
     text: str
+
+
+@dataclass(frozen=True)
+class CacheNews(Event):
+    """The KV cache placed survivors, looked at a working set, or moved blocks; see `cache.timeline`."""
+
+    change: CacheEvent
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,18 @@ from sliminfer.shapes import ModelShape
 
 @dataclass(frozen=True)
 class KVBytes:
-    """Bytes of keys and values held, per layer, on the device and on the host."""
+    """Bytes of keys and values, per layer, on the device and on the host.
+
+    Attributes:
+        device: keys, values and unit representatives on the device.
+        host: the survivors' copies on the host.
+        spare: allocated on the device beyond that, for tokens to come or until a copy to the host is done;
+            `total_device + spare` is the sum of the tensors held there.
+    """
 
     device: tuple[int, ...]
     host: tuple[int, ...]
+    spare: int = 0
 
     @property
     def total_device(self) -> int:

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch.utils.flop_counter import FlopCounterMode
-from transformers.cache_utils import DynamicCache
 
+from sliminfer.blocks import BlockMap
+from sliminfer.cache import SlimCache
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.decoder import LayerLoop
 from sliminfer.meters import PeakMemory, Stopwatch
@@ -28,7 +29,7 @@ def test_flop_and_kv_model_match_what_torch_counts(family: str) -> None:
     model = tiny_model(family, "eager")  # the counter does not know the CPU's fused attention
     shape = ModelShape.of(model.config)
     config = SlimConfig(steps=(PruneStep(2, 0.5), PruneStep(4, 0.3)), block_size=8, local=10, query_window=4)
-    cache = DynamicCache()
+    cache = SlimCache(config, shape.layers, BlockMap.of(200, config))
     loop = LayerLoop(model, config)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         run = loop.run(loop.decoder.embed_tokens(token_ids(200)), cache)
