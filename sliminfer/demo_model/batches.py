@@ -73,15 +73,20 @@ class Rows(Dataset[Batch]):
 
 
 class Requests(Sampler[Request]):
-    """Decides each batch's length when it is asked for, from the fraction of the budget used by then."""
+    """Decides each batch's length when it is asked for, from the fraction of the budget used by then.
+
+    The first phase lasts until `copying` is set, however long that takes: nothing later works without it.
+    """
 
     def __init__(self, budget: Budget, phases: tuple[Phase, ...], longest: int, seed: int, first: int) -> None:
         self.budget, self.phases, self.longest, self.seed, self.first = budget, phases, longest, seed, first
+        self.copying = False
 
     def __iter__(self) -> Iterator[Request]:
         step = self.first
         while True:
-            phase = phase_at(self.phases, self.budget.fraction(step - self.first))
+            fraction = self.budget.fraction(step - self.first)
+            phase = phase_at(self.phases, fraction) if self.copying else self.phases[0]
             seed = f"{self.seed} {step}"
             yield Request(choose_length(Random(seed), phase, self.longest), phase.dense, seed)
             step += 1

@@ -52,14 +52,9 @@ class Shape:
 
 
 def new_model(shape: Shape, seed: int) -> LlamaForCausalLM:
-    """A freshly initialised model in fp32; what writes to the residual stream begins smaller (as in GPT-2)."""
+    """A freshly initialised model in fp32."""
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(shape.config()).float()
-    with torch.no_grad():
-        for layer in model.model.layers:
-            for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
-                projection.weight.mul_((2 * shape.layers) ** -0.5)
-    return model
+    return LlamaForCausalLM(shape.config()).float()
 
 
 def rotary_tables(config: LlamaConfig, rows: int, length: int, device: torch.device) -> tuple[Tensor, Tensor]:

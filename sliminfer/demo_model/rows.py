@@ -87,9 +87,11 @@ class RowBuilder:
             passage = generator.permutation(passage)
         pieces = [Piece.of([BOS], Kind.NOTHING), Piece.of(passage, Kind.NOTHING)]
         filled = 1 + len(passage)
-        longest = min(max(12, len(passage) // 2), 64, len(passage))
+        longest = min(64, len(passage))
         while filled < size:
-            span = passage[rng.randrange(len(passage) - longest + 1) :][: rng.randint(min(8, longest), longest)]
+            count = rng.randint(min(8, longest), longest)
+            begin = rng.randrange(len(passage) - count + 1)
+            span = passage[begin : begin + count]
             # The first two tokens of a span cannot be known.
             pieces += [Piece.of(span[:2], Kind.NOTHING), Piece.of(span[2:], Kind.COPY)]
             filled += len(span)

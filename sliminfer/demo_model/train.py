@@ -23,6 +23,9 @@ from sliminfer.demo_model.schedule import CONTINUED, FROM_SCRATCH, Budget, learn
 from sliminfer.demo_model.tokenizer import train_tokenizer
 from sliminfer.errors import ModelError
 
+# Of copied tokens, this share right ends the first phase.
+_COPYING = 0.8
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -63,8 +66,8 @@ def train(options: TrainOptions) -> dict[str, Any]:
     backends = fastest_attention(model.config, device)
     with sdpa_kernel(backends, set_priority=True), (options.out / checkpoint.LOG_FILE).open("a") as log:
         _write(log, event="start", backends=[each.name for each in backends], parameters=model.num_parameters())
-        run = _Run(options, budget, trainee, tokenizer, progress, log)
-        run.compile(rows, requests)
+        run = _Run(options, budget, requests, trainee, tokenizer, progress, log)
+        run.compile(rows)
         budget.begin()
         stream = batch_stream(rows, requests, options.workers, pin=device.type == "cuda")
         run.quick = _quick_questions(options, pool)
@@ -128,12 +131,14 @@ class _Run:
         self,
         options: TrainOptions,
         budget: Budget,
+        requests: Requests,
         trainee: Trainee,
         tokenizer: Tokenizer,
         progress: checkpoint.Progress,
         log: Any,
     ) -> None:
-        self.options, self.budget, self.trainee, self.tokenizer, self.log = options, budget, trainee, tokenizer, log
+        self.options, self.budget, self.requests = options, budget, requests
+        self.trainee, self.tokenizer, self.log = trainee, tokenizer, log
         self.first = self.step = progress.step
         self.tokens, self.earlier = progress.tokens, progress.minutes
         self.began = time.monotonic()
@@ -151,10 +156,10 @@ class _Run:
             fused=True,
         )
 
-    def compile(self, rows: Rows, requests: Requests) -> None:
+    def compile(self, rows: Rows) -> None:
         """Run one batch forward and backward, unused, so that compilation is over when the curriculum begins."""
         started = time.monotonic()
-        batch = rows[next(iter(requests))].to(self.trainee.model.device)
+        batch = rows[next(iter(self.requests))].to(self.trainee.model.device)
         self.trainee.losses(batch, self.options.early_weight).total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad(set_to_none=True)
         _write(self.log, event="compiled", seconds=time.monotonic() - started)
@@ -186,11 +191,12 @@ class _Run:
                 self.evaluate(ready, "quick")
                 self.save()
 
-    def _stop_if_copying_failed(self, fraction: float, copy_right: float) -> None:
-        """Without copying nothing else comes: a run that has not got it by a quarter of its budget never will."""
-        if self.options.minutes is not None and self.options.minutes > 3 and 0.25 < fraction < 0.3 and copy_right < 0.3:
+    def _watch_copying(self, fraction: float, copy_right: float) -> None:
+        """Let the curriculum go on once copying is learned; a run without it by a quarter of its budget is given up."""
+        self.requests.copying |= copy_right > _COPYING
+        if not self.requests.copying and fraction > 0.25 and self.step - self.first > 1000:
             raise ModelError(
-                f"Only {copy_right:.0%} of copied tokens are right after a quarter of the budget: "
+                f"Only {copy_right:.0%} of copied tokens are right after {self.step} steps: "
                 "try another seed, a lower rate or a longer budget."
             )
 
@@ -223,7 +229,7 @@ class _Run:
                 tokens=self.tokens,
                 tokens_per_s=speed,
             )
-            self._stop_if_copying_failed(fraction, right[Kind.COPY])
+            self._watch_copying(fraction, right[Kind.COPY])
 
     def evaluate(self, questions: dict[Any, Questions], event: str) -> dict[str, Any]:
         """Exact shares by suite and length, at the output and after the retrieval layers."""
