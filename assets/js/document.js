@@ -65,6 +65,17 @@ function show(token, scroll) {
   pane.scrollTop += box.top - frame.top - pane.clientHeight / 2;
 }
 
+// The caret lies between two characters, on the side nearer to the pointer: was the one before it hit?
+function covers(node, offset, event) {
+  if (offset < 0) return false;
+  const range = document.createRange();
+  range.setStart(node, offset);
+  range.setEnd(node, offset + 1);
+  return [...range.getClientRects()].some(
+    (box) => event.clientX >= box.left && event.clientX < box.right && event.clientY >= box.top && event.clientY < box.bottom,
+  );
+}
+
 function tokenAt(event) {
   const spot = document.caretPositionFromPoint
     ? document.caretPositionFromPoint(event.clientX, event.clientY)
@@ -77,7 +88,8 @@ function tokenAt(event) {
   for (let before = previous(span); before?.dataset.token === span.dataset.token; before = previous(before)) {
     start += before.textContent.length;
   }
-  const index = search(known.starts, start + (spot.offset ?? spot.startOffset));
+  const caret = spot.offset ?? spot.startOffset;
+  const index = search(known.starts, start + (covers(node, caret - 1, event) ? caret - 1 : caret));
   return index < 0 ? null : known.tokens[index];
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sliminfer.metrics import Comparison, RunMetrics, ratio
 from viz.figures.bars import Bar, BarChart, Group, Segment
@@ -166,7 +166,7 @@ _KL = (
     (1.0, "differ noticeably"),
     (math.inf, "differ strongly"),
 )
-_TIMES = (
+_TIMES: tuple[tuple[str, Callable[[RunMetrics], float]], ...] = (
     ("Tokenise", lambda m: m.tokenize_s),
     ("Prefill", lambda m: m.ttft_s - m.select_s),
     ("Score and prune", lambda m: m.select_s),

@@ -8,7 +8,7 @@ import numpy as np
 
 from viz.figures.chart import Axis, Band, Chart, Line, Mark, Rule, values
 from viz.figures.grid import SHARES, Grid, Strip, share_levels
-from viz.figures.table import Table
+from viz.figures.table import Cell, Table
 from viz.figures.words import number, percent
 
 if TYPE_CHECKING:  # the figures need only its arrays, not torch, which it imports
@@ -44,7 +44,7 @@ def removal_chart(result: DiffusionResult) -> Chart:
     its information has moved elsewhere. Random blocks of equal size are the control.
     """
     layers = values(result.removed_layers)
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (int(layer), number(own), number(median), f"{number(low)} to {number(high)}")
         for layer, own, median, low, high in zip(
             layers.tolist(),

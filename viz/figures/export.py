@@ -7,7 +7,7 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def run_data(run: RunView, model: str, config: SlimConfig) -> dict[str, Any]:
         if side.error:
             result.failed[side.side] = side.error
         elif side.metrics is not None:
-            reason = "eos" if side.reason == "eos" else "length"
+            reason: Literal["eos", "length"] = "eos" if side.reason == "eos" else "length"
             result.finished[side.side] = Finished(side.side, side.piece_at[-1], side.text, reason, side.metrics)
     return result.to_dict(model, config)
 

@@ -66,7 +66,7 @@ class Grid:
     @property
     def row_height(self) -> int:
         """Pixels per row: all rows together stay within about 350."""
-        return max(3, min(22, 352 // max(1, self.cells.shape[0])))
+        return max(3, min(22, 352 // max(1, len(self.cells))))
 
     def across(self, position: float) -> float:
         """Where `position` of the column axis lies, 0 at the left edge and 1 at the right."""
@@ -92,7 +92,7 @@ class Grid:
     def html(self) -> str:
         """The whole figure."""
         height = self.row_height
-        rows = self.cells.shape[0]
+        rows = len(self.cells)
         alt = f"{self.title}. {self.note}"
         legend = "".join(
             f'<span><i style="background:var(--fig-{role})"></i>{escape(name)}</span>' for role, name in self.legend

@@ -14,10 +14,10 @@ from typing import TypedDict
 
 import numpy as np
 
-from sliminfer.blocks import Span
 from sliminfer.prompts import Prompt
 from viz.figures.grid import png_data
-from viz.figures.kept_map import KeptMap, Stage, Tile, kept_tile
+from viz.figures.kept_axes import layer_labels, legend, position_labels, rules, shares, strips, waiting
+from viz.figures.kept_map import KeptMap, Stage, kept_tile
 from viz.figures.table import Table
 from viz.figures.words import count, escape, number, percent, plural
 
@@ -34,7 +34,7 @@ def kept_html(kept: KeptMap, key: str = "", title: str = "Kept tokens") -> str:
         f"<figcaption><strong>{escape(title)}</strong> {_summary(kept)}</figcaption>"
         f"{_toolbar()}"
         f'<div class="kept-panel">{panel_html(kept, 0, kept.tokens)}</div>'
-        f"{_legend(kept)}"
+        f"{legend(kept)}"
         '<output class="kept-readout">Point at the map to see a token; drag across it to zoom in; '
         "click to find the token in the document.</output>"
         f"{kept_table(kept).details()}</figure>"
@@ -53,16 +53,16 @@ def panel_html(kept: KeptMap, start: int, end: int, width: int = WIDTH) -> str:
     return (
         f'<div class="kept-grid" data-start="{start}" data-end="{end}" data-bin="{tile.bin}" '
         f'data-extent="{tile.extent}">'
-        f"{_strips(kept, tile)}"
-        f'<div class="kept-ylabels" aria-hidden="true">{_layer_labels(kept, row)}</div>'
+        f"{strips(kept, tile)}"
+        f'<div class="kept-ylabels" aria-hidden="true">{layer_labels(kept, row)}</div>'
         f'<div class="kept-plot" style="height:{row * kept.layers}px" tabindex="0" role="group" '
         f'aria-label="{escape(label)} Arrow keys move the cursor, plus and minus zoom, Enter finds the token.">'
-        f"{_image(tile.cells_png(), 'kept-cells')}{_waiting(kept)}{_rules(kept)}"
+        f"{_image(tile.cells_png(), 'kept-cells')}{waiting(kept)}{rules(kept)}"
         '<div class="kept-brush" hidden></div><div class="kept-mark" hidden></div></div>'
-        f'<div class="kept-shares" aria-hidden="true">{_shares(kept, row)}</div>'
+        f'<div class="kept-shares" aria-hidden="true">{shares(kept, row)}</div>'
         '<div class="kept-name">layers survived</div>'
         f'<div class="kept-strip kept-survived">{_image(tile.survived_png(), "kept-cells")}</div><div></div>'
-        f'<div></div><div class="kept-xaxis" aria-hidden="true">{_position_labels(tile)}</div><div></div>'
+        f'<div></div><div class="kept-xaxis" aria-hidden="true">{position_labels(tile)}</div><div></div>'
         "</div>"
     )
 
@@ -217,111 +217,3 @@ def _toolbar() -> str:
     buttons = (("in", "Zoom in"), ("out", "Zoom out"), ("left", "Earlier"), ("right", "Later"), ("all", "Whole prompt"))
     inner = "".join(f'<button type="button" data-zoom="{name}">{text}</button>' for name, text in buttons)
     return f'<div class="fig-tools" role="toolbar" aria-label="Zoom of the kept-token map">{inner}</div>'
-
-
-def _strips(kept: KeptMap, tile: Tile) -> str:
-    regions = kept.regions
-    rows = [
-        ("always kept", [("sinks", regions.sinks), ("local", regions.local)]),
-        ("question", [("question", regions.question)]),
-        ("evidence", [("evidence", span) for span in regions.evidence]),
-    ]
-    drawn = []
-    for name, spans in rows:
-        if any(end > start for _, (start, end) in spans):
-            inner = "".join(_segment(kind, span, tile) for kind, span in spans)
-            drawn.append(f'<div class="kept-name">{name}</div><div class="kept-strip">{inner}</div><div></div>')
-    return "".join(drawn)
-
-
-def _segment(kind: str, span: Span, tile: Tile) -> str:
-    start, end = max(span[0], tile.positions[0]), min(span[1], tile.positions[1])
-    if end <= start:
-        return ""
-    left, width = _across(start, tile), 100 * (end - start) / tile.extent
-    return f'<i class="kept-{kind}" style="left:{left:.3f}%;width:{width:.3f}%"></i>'
-
-
-def _across(position: int, tile: Tile) -> float:
-    return 100 * (position - tile.positions[0]) / tile.extent
-
-
-def _layer_labels(kept: KeptMap, row: int) -> str:
-    pruned = {stage.first for stage in kept.stages if stage.pruning is not None}
-    every = max(1, -(-16 // row))
-    step = next(size for size in (1, 2, 4, 5, 8, 10, 16, 20, 32) if size >= every)
-    out, last = [], -99.0
-    wanted = sorted({*range(0, kept.layers, step), kept.layers - 1} | pruned)
-    for layer in wanted:
-        near_rule = any(0 < abs(layer - p) * row < 16 for p in pruned) and layer not in pruned
-        if near_rule or (layer - last) * row < 14:
-            continue
-        last = layer
-        text = f"<b>prune {layer}</b>" if layer in pruned else str(layer)
-        out.append(f'<span style="top:{(layer + 0.5) * row:.1f}px">{text}</span>')
-    return f'<span class="kept-axis">layer</span>{"".join(out)}'
-
-
-def _shares(kept: KeptMap, row: int) -> str:
-    bars, labels, last = [], [], -99.0
-    for stage in kept.stages:
-        share = stage.tokens / kept.tokens
-        top, height = stage.first * row, (stage.end - stage.first) * row
-        bars.append(f'<i style="top:{top}px;height:{height}px;width:{100 * share:.2f}%"></i>')
-        middle = top + height / 2
-        if middle - last >= 15:
-            last = middle
-            labels.append(f'<span style="top:{middle:.1f}px">{percent(share)}</span>')
-    return "".join(bars + labels)
-
-
-def _rules(kept: KeptMap) -> str:
-    return "".join(
-        f'<i class="kept-rule" style="top:{100 * stage.first / kept.layers:.3f}%"></i>'
-        for stage in kept.stages
-        if stage.pruning is not None
-    )
-
-
-def _waiting(kept: KeptMap) -> str:
-    if kept.done >= kept.layers:
-        return ""
-    return f'<div class="kept-waiting" style="top:{100 * kept.done / kept.layers:.3f}%"></div>'
-
-
-def _position_labels(tile: Tile) -> str:
-    start, end = tile.positions
-    step = _nice_step((end - start) / 5)
-    out = []
-    for position in range(-(-start // step) * step, end, step):
-        left = _across(position, tile)
-        if left <= 96:
-            edge = ' class="edge"' if left < 3 else ""
-            out.append(f'<span{edge} style="left:{left:.3f}%">{count(position)}</span>')
-    axis = f"original position, {plural(tile.bin, 'token')} per column"
-    return "".join(out) + f'<span class="kept-axis">{axis}</span>'
-
-
-def _nice_step(least: float) -> int:
-    """Smallest power of two at least `least`: block and context sizes are powers of two, so ticks meet them."""
-    step = 1
-    while step < least:
-        step *= 2
-    return step
-
-
-def _legend(kept: KeptMap) -> str:
-    regions = kept.regions
-    items = [("all", "kept"), ("none", "dropped")]
-    for name, span, text in (
-        ("sinks", regions.sinks, "sinks"),
-        ("local", regions.local, "local window"),
-        ("question", regions.question, "question"),
-        ("evidence", regions.evidence[0] if regions.evidence else (0, 0), "evidence"),
-    ):
-        if span[1] > span[0]:
-            items.append((name, text))
-    if len(kept.stages) > 1:
-        items.append(("rule", "prune step"))
-    inner = "".join(f'<span><i class="kept-{name}"></i>{text}</span>' for name, text in items)
-    return f'<div class="fig-legend">{inner}</div>'

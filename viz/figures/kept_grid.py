@@ -39,7 +39,7 @@ def kept_grid(kept: KeptMap, title: str = "Kept tokens") -> Grid:
             ("ink", "evidence"),
         ),
         table=kept_table(kept),
-        rules=tuple((stage.first, f"prune {stage.first}") for stage in kept.stages if stage.pruning is not None),
+        rules=tuple((layer, f"prune {layer}") for layer in kept.ruled),
         remarks=tuple((stage.first, stage.end, percent(stage.tokens / kept.tokens)) for stage in kept.stages),
         strips=tuple(strip for strip in strips if any(end > start for _, (start, end) in strip.spans)),
         below=("layers survived", share_levels(tile.survived)),

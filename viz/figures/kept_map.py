@@ -122,6 +122,12 @@ class KeptMap:
         """Positions alive at each layer that has run."""
         return [stage.tokens for stage in self.stages for _ in range(stage.first, stage.end)]
 
+    @property
+    def ruled(self) -> list[int]:
+        """Layers at which a rule is drawn: the prune steps, unless they are so many that rules would hide all."""
+        steps = [stage.first for stage in self.stages if stage.pruning is not None]
+        return steps if 3 * len(steps) <= self.layers + 3 else []
+
     def stage_at(self, layer: int) -> int:
         """Index of the stage that layer `layer` belongs to; raises IndexError for a layer not run."""
         for index, stage in enumerate(self.stages):

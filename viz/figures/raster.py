@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from viz.figures.bars import BarChart
 from viz.figures.canvas import Canvas
-from viz.figures.chart import Axis, Band, Chart, Line, Points, Rule, Values
+from viz.figures.chart import Axis, Band, Chart, Line, Points, Rule, Values, values
 from viz.figures.grid import Grid
 from viz.figures.theme import LIGHT, Palette
 from viz.figures.words import number, percent
@@ -208,11 +208,11 @@ def _ticks(low: float, high: float, log: bool) -> Values:
     """About six round values in [low, high]."""
     if log:
         found = [m * 10.0**e for e in range(-9, 16) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
-        return np.array(found or [low, high])
+        return values(found or [low, high])
     raw = (high - low) / 6
     base = 10.0 ** math.floor(math.log10(raw))
     step = next(m * base for m in (1, 2, 2.5, 5, 10) if m * base >= raw)
-    return np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step
+    return values(np.arange(math.ceil(low / step), math.floor(high / step) + 1)) * step
 
 
 def _shown(value: float, axis: Axis) -> str:

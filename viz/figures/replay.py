@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from viz.figures.run import RunView, SideView
-from viz.figures.table import Table
+from viz.figures.table import Cell, Table
 from viz.figures.words import escape, seconds
 
 TITLES = {"full": "Full model", "pruned": "Pruned model"}
@@ -40,9 +40,9 @@ def replay_html(run: RunView) -> str:
 def replay_table(run: RunView) -> Table:
     """When each token of both answers was there."""
     longest = max(len(side.pieces) for side in run.sides)
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for index in range(longest):
-        cells = [
+        cells: list[Cell] = [
             cell
             for side in run.sides
             for cell in ((seconds(side.piece_at[index]), side.pieces[index]) if index < len(side.pieces) else ("", ""))

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from sliminfer.cache.planner import Residency
 from sliminfer.cache.timeline import StageTimeline, Timeline
-from viz.figures.chart import Axis, Chart, Line, values
+from viz.figures.chart import Axis, Chart, Dash, Line, values
 from viz.figures.grid import Grid, Level
-from viz.figures.table import Table
+from viz.figures.table import Cell, Table
 from viz.figures.words import percent, plural, seconds, size
 
 _ROWS = 48  # rows per stage; where a stage has more blocks, a row stands for several
@@ -47,12 +47,12 @@ def residency_grid(timeline: Timeline) -> Grid:
 def bytes_chart(timeline: Timeline) -> Chart:
     """KV bytes on device and host by decode step, against the cache of the unpruned model."""
     step = np.arange(len(timeline.device_bytes), dtype=np.float64)
-    series = (
+    series: tuple[tuple[str, NDArray[np.int64], str, Dash], ...] = (
         ("full model", timeline.full_bytes, "plain", "dash"),
         ("on the device", timeline.device_bytes, "kept", "solid"),
         ("on the host", timeline.host_bytes, "warm", "dot"),
     )
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (int(at), *(size(float(data[int(at)])) for _, data, _, _ in series), size(float(timeline.moved_bytes[int(at)])))
         for at in step
     ]
