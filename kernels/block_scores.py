@@ -178,7 +178,7 @@ def launch_config(rows: int, head_dim: int, dtype: torch.dtype) -> dict[str, int
     width = max(16, triton.next_power_of_2(head_dim))
     if dtype == torch.float32:
         return {
-            "ROWS": 16, "UNITS": 32, "DIM": width, "PRECISION": "ieee", "num_warps": 4, "num_stages": 1,
+            "ROWS": 16, "UNITS": 32, "DIM": width, "PRECISION": "ieee", "num_warps": 8, "num_stages": 1,
         }  # fmt: skip
     tile = 16 if rows <= 16 else 32 if rows <= 32 else 64
     return {"ROWS": tile, "UNITS": 64, "DIM": width, "PRECISION": "ieee", "num_warps": 4, "num_stages": 3}

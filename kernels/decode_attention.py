@@ -1,8 +1,9 @@
-"""Attention of one decoded token over resident block slots and the tail, split over the keys.
+"""Attention of one decoded token over one layer's resident keys, split over the keys.
 
-Each program takes the query heads of one KV head and a share of the slots and of the tail, and leaves its
-running maximum, mass and weighted values; a second kernel merges the shares in fp32. Keys and values are read
-once, where they lie.
+The cache keeps block slots and the tail of decoded tokens in one buffer, in any order, since keys carry their
+positions. Each program takes the query heads of one KV head and a share of the tokens, and leaves its running
+maximum, mass and weighted values; a second kernel merges the shares in fp32. Keys and values are read once,
+where they lie, and a growing cache never makes Triton compile anew.
 """
 
 import math
@@ -16,51 +17,23 @@ _TOKENS_PER_SPLIT = 256
 _MOST_SPLITS = 64
 
 
-@triton.jit
-def attend(query, key_ptrs, value_ptrs, valid, live, scale_log2, best, mass, total, PRECISION: tl.constexpr):
-    """One tile of keys into the running softmax. What is not valid is never loaded: it may hold anything."""
-    inside = valid[:, None] & live
-    keys = tl.load(key_ptrs, mask=inside, other=0.0)
-    values = tl.load(value_ptrs, mask=inside, other=0.0)
-    logits = tl.dot(query, tl.trans(keys), input_precision=PRECISION) * scale_log2
-    logits = tl.where(valid[None, :], logits, float("-inf"))
-    peak = tl.maximum(best, tl.max(logits, axis=1))
-    base = tl.where(peak == float("-inf"), 0.0, peak)
-    weights = tl.exp2(logits - base[:, None])
-    shrink = tl.exp2(best - base)
-    mass = mass * shrink + tl.sum(weights, axis=1)
-    total = total * shrink[:, None] + tl.dot(weights.to(values.dtype), values, input_precision=PRECISION)
-    return peak, mass, total
-
-
-@triton.jit(do_not_specialize=["stored", "tail", "block", "per_split", "tail_per_split"])
+@triton.jit(do_not_specialize=["tokens", "per_split"])
 def split_kernel(
     query_ptr,
     key_ptr,
     value_ptr,
-    length_ptr,
-    tail_key_ptr,
-    tail_value_ptr,
     best_ptr,
     mass_ptr,
     total_ptr,
-    stored,
-    tail,
-    block,
+    tokens,
+    per_split,
     group,
     head_dim,
     key_head_stride,
     key_stride,
     value_head_stride,
     value_stride,
-    tail_key_head_stride,
-    tail_key_stride,
-    tail_value_head_stride,
-    tail_value_stride,
-    per_split,
-    tail_per_split,
     scale_log2,
-    LENGTHS: tl.constexpr,
     PRECISION: tl.constexpr,
     ROWS: tl.constexpr,
     TILE: tl.constexpr,
@@ -78,33 +51,26 @@ def split_kernel(
     best = tl.full((ROWS,), float("-inf"), dtype=tl.float32)
     mass = tl.zeros((ROWS,), dtype=tl.float32)
     total = tl.zeros((ROWS, DIM), dtype=tl.float32)
-
-    for start in range(split * per_split, tl.minimum((split + 1) * per_split, stored), TILE):
-        token = start + tl.arange(0, TILE)
-        valid = token < stored
-        if LENGTHS:
-            slot = token // block
-            length = tl.load(length_ptr + slot, mask=valid, other=0)
-            valid = valid & (token - slot * block < length)
-        place = token[:, None].to(tl.int64)
-        best, mass, total = attend(
-            query,
-            key_ptr + head * key_head_stride + place * key_stride + column,
-            value_ptr + head * value_head_stride + place * value_stride + column,
-            valid, live, scale_log2, best, mass, total, PRECISION,
-        )  # fmt: skip
-    for start in range(split * tail_per_split, tl.minimum((split + 1) * tail_per_split, tail), TILE):
+    first = split * per_split
+    for start in range(first, tl.minimum(first + per_split, tokens), TILE):
         token = start + tl.arange(0, TILE)
         place = token[:, None].to(tl.int64)
-        best, mass, total = attend(
-            query,
-            tail_key_ptr + head * tail_key_head_stride + place * tail_key_stride + column,
-            tail_value_ptr + head * tail_value_head_stride + place * tail_value_stride + column,
-            token < tail, live, scale_log2, best, mass, total, PRECISION,
-        )  # fmt: skip
+        inside = (token[:, None] < tokens) & live
+        keys = tl.load(key_ptr + head * key_head_stride + place * key_stride + column, mask=inside, other=0.0)
+        values = tl.load(
+            value_ptr + head * value_head_stride + place * value_stride + column, mask=inside, other=0.0
+        )
+        logits = tl.dot(query, tl.trans(keys), input_precision=PRECISION) * scale_log2
+        logits = tl.where(token[None, :] < tokens, logits, float("-inf"))
+        peak = tl.maximum(best, tl.max(logits, axis=1))
+        base = tl.where(peak == float("-inf"), 0.0, peak)
+        weights = tl.exp2(logits - base[:, None])
+        shrink = tl.exp2(best - base)
+        mass = mass * shrink + tl.sum(weights, axis=1)
+        total = total * shrink[:, None] + tl.dot(weights.to(values.dtype), values, input_precision=PRECISION)
+        best = peak
 
-    heads = tl.num_programs(1) * group
-    share = split * heads + query_row
+    share = split * tl.num_programs(1) * group + query_row
     tl.store(best_ptr + share, best, mask=row < group)
     tl.store(mass_ptr + share, mass, mask=row < group)
     tl.store(total_ptr + share[:, None] * head_dim + column, total, mask=(row[:, None] < group) & live)
@@ -149,7 +115,7 @@ def launch_config(group: int, head_dim: int, dtype: torch.dtype) -> dict[str, in
         "TILE": 32 if wide else 64,
         "DIM": width,
         "PRECISION": "ieee",
-        "num_warps": 4,
+        "num_warps": 8 if wide else 4,  # 4 warps spill in fp32
         "num_stages": 1 if wide else 3,
     }
 
@@ -164,58 +130,37 @@ def merge_config(splits: int, head_dim: int) -> dict[str, int]:
     }
 
 
-def decode_attention(
-    query: Tensor,
-    key_slots: Tensor,
-    value_slots: Tensor,
-    scale: float,
-    slot_lengths: Tensor | None = None,
-    tail_keys: Tensor | None = None,
-    tail_values: Tensor | None = None,
-) -> Tensor:
+def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
     """`reference.decode_attention` on the device of `query`; last dimensions dense."""
     q_heads, head_dim = query.shape
-    kv_heads, stored, _ = key_slots.shape
-    query = query.contiguous()
-    if tail_keys is None or tail_values is None:
-        tail_keys, tail_values = key_slots[:, :0], value_slots[:, :0]
-    tail = tail_keys.shape[1]
+    kv_heads, tokens, _ = keys.shape
+    if keys.stride(-1) != 1 or values.stride(-1) != 1:
+        raise ValueError("decode_attention needs a dense last dimension.")
     config = launch_config(q_heads // kv_heads, head_dim, query.dtype)
     tile = int(config["TILE"])
-    splits = min(_MOST_SPLITS, max(1, triton.cdiv(stored + tail, _TOKENS_PER_SPLIT)))
-    per_split = triton.cdiv(triton.cdiv(stored, splits), tile) * tile
-    tail_per_split = triton.cdiv(triton.cdiv(tail, splits), tile) * tile
+    wanted = min(_MOST_SPLITS, triton.cdiv(tokens, _TOKENS_PER_SPLIT))
+    per_split = triton.cdiv(triton.cdiv(tokens, wanted), tile) * tile
+    splits = triton.cdiv(tokens, per_split)
 
     stats = torch.empty(2, splits, q_heads, device=query.device)
     totals = torch.empty(splits, q_heads, head_dim, device=query.device)
-    out = torch.empty_like(query)
+    out = torch.empty(query.shape, dtype=query.dtype, device=query.device)
     split_kernel[(splits, kv_heads)](
-        query,
-        key_slots,
-        value_slots,
-        query if slot_lengths is None else slot_lengths,
-        tail_keys,
-        tail_values,
+        query.contiguous(),
+        keys,
+        values,
         stats[0],
         stats[1],
         totals,
-        stored,
-        tail,
-        1 if slot_lengths is None else stored // len(slot_lengths),
+        tokens,
+        per_split,
         q_heads // kv_heads,
         head_dim,
-        key_slots.stride(0),
-        key_slots.stride(1),
-        value_slots.stride(0),
-        value_slots.stride(1),
-        tail_keys.stride(0),
-        tail_keys.stride(1),
-        tail_values.stride(0),
-        tail_values.stride(1),
-        per_split,
-        tail_per_split,
+        keys.stride(0),
+        keys.stride(1),
+        values.stride(0),
+        values.stride(1),
         scale * math.log2(math.e),
-        LENGTHS=slot_lengths is not None,
         **config,
     )
     merge_kernel[(q_heads,)](stats[0], stats[1], totals, out, splits, head_dim, **merge_config(splits, head_dim))

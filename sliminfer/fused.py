@@ -155,10 +155,24 @@ class FusedLayer:
         query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         if cache is not None:
             key, value = cache.update(key, value, attention.layer_idx)
+        alone = query.shape[2] == 1 and mask is None and attention.config._attn_implementation == "sdpa"
+        if alone and ops.runs_triton("decode_attention", query.device):
+            out = ops.decode_attention(query[0, :, 0], key[0], value[0], attention.scaling)[None, None]
+        else:
+            out = self._stock_attention(query, key, value, mask, kwargs)
+        del query, key, value
+        result: Tensor = attention.o_proj(out.reshape(*out.shape[:2], -1))
+        return result
+
+    def _stock_attention(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
+    ) -> Tensor:
+        """The model's own attention backend, `[1, heads, tokens, head_dim]` to `[1, tokens, heads, head_dim]`."""
+        attention = self.layer.self_attn
         eager = sys.modules[type(attention).__module__].eager_attention_forward
         interface = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, eager)
         config_window = getattr(attention.config, "sliding_window", None)
-        out, _ = interface(
+        out: Tensor = interface(
             attention,
             query,
             key,
@@ -168,10 +182,8 @@ class FusedLayer:
             scaling=attention.scaling,
             sliding_window=getattr(attention, "sliding_window", config_window),
             **kwargs,
-        )
-        del query, key, value
-        result: Tensor = attention.o_proj(out.reshape(*out.shape[:2], -1))
-        return result
+        )[0]
+        return out
 
     def _project(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values before RoPE, each `[1, tokens, heads, head_dim]`."""

@@ -121,25 +121,20 @@ def block_scores(
     return scores
 
 
-def decode_attention(
-    query: Tensor,
-    key_slots: Tensor,
-    value_slots: Tensor,
-    scale: float,
-    slot_lengths: Tensor | None = None,
-    tail_keys: Tensor | None = None,
-    tail_values: Tensor | None = None,
-) -> Tensor:
+def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
     """See `reference.decode_attention`."""
-    out: Tensor = _run(
-        "decode_attention", query, key_slots, value_slots, scale, slot_lengths, tail_keys, tail_values
-    )
+    out: Tensor = _run("decode_attention", query, keys, values, scale)
     return out
 
 
+def runs_triton(op: str, device: torch.device) -> bool:
+    """Whether a call of `op` on `device` would go to its Triton kernel."""
+    wanted = device.type == "cuda" if _state.choice == "auto" else _state.choice == "triton"
+    return wanted and op not in _state.failed
+
+
 def _run(op: str, first: Tensor, *rest: Any) -> Any:
-    wanted = first.is_cuda if _state.choice == "auto" else _state.choice == "triton"
-    if wanted and op not in _state.failed:
+    if runs_triton(op, first.device):
         try:
             kernel = _state.kernels.get(op) or _load(op)
             result = kernel(first, *rest)

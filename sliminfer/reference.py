@@ -196,41 +196,18 @@ def block_scores(
     return total / (counts.clamp(min=1) * (q_heads * window))
 
 
-def decode_attention(
-    query: Tensor,
-    key_slots: Tensor,
-    value_slots: Tensor,
-    scale: float,
-    slot_lengths: Tensor | None = None,
-    tail_keys: Tensor | None = None,
-    tail_values: Tensor | None = None,
-) -> Tensor:
-    """Attention of one decoded token over the resident block slots and the tail of decoded tokens.
+def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """Attention of one decoded token over everything resident: block slots in any order, then the tail.
 
     Args:
         query: `[q_heads, head_dim]`, after RoPE.
-        key_slots, value_slots: `[kv_heads, slots * block, head_dim]`; slots may hold blocks in any order.
-        slot_lengths: `[slots]` int, valid tokens at the start of each slot (0 for a free slot); None when
-            every slot is full.
-        tail_keys, tail_values: `[kv_heads, tail, head_dim]`, all valid.
+        keys, values: `[kv_heads, tokens, head_dim]` with at least one token, any strides.
 
     Returns:
-        `[q_heads, head_dim]` in the type of `query`, softmax in fp32; zeros when nothing is valid.
+        `[q_heads, head_dim]` in the type of `query`, softmax in fp32.
     """
-    kv_heads, stored, head_dim = key_slots.shape
-    packed = query.reshape(kv_heads, -1, head_dim).float()
-    logits = torch.matmul(packed, key_slots.float().transpose(1, 2)).mul_(scale)
-    values = value_slots.float()
-    if slot_lengths is not None and stored:
-        offsets = torch.arange(stored // len(slot_lengths), device=query.device)
-        free = (offsets[None] >= slot_lengths[:, None]).flatten()
-        logits.masked_fill_(free, -torch.inf)
-        values = values.masked_fill(free[:, None], 0.0)  # a free slot may hold anything, NaN too
-    if tail_keys is not None:
-        tail = torch.matmul(packed, tail_keys.float().transpose(1, 2)).mul_(scale)
-        logits = torch.cat((logits, tail), -1)
-    weights = torch.softmax(logits, -1).nan_to_num_(nan=0.0)
-    out = torch.matmul(weights[..., :stored], values)
-    if tail_values is not None:
-        out += torch.matmul(weights[..., stored:], tail_values.float())
-    return out.view(query.shape).to(query.dtype)
+    kv_heads = keys.shape[0]
+    # The query heads of a group stand in for query positions, so that keys are not repeated.
+    packed = query.reshape(1, kv_heads, -1, query.shape[-1])
+    out = F.scaled_dot_product_attention(packed, keys[None], values[None], scale=scale)
+    return out.reshape(query.shape)
