@@ -168,7 +168,9 @@ class SlotLayer(RaggedLayer):
         self.logical_length = logical_length
         self.units: Tensor | None = None
         _, heads, _, width = source.shape
-        self._host = [span.view(source.dtype).view(-1, 2, heads, block_size, width) for span in host]
+        # Copies to the host may run after the request's inference mode ended: no inference tensors here either.
+        with torch.inference_mode(False):
+            self._host = [span.view(source.dtype).view(-1, 2, heads, block_size, width) for span in host]
         self._host_tokens = prompt.length
         self._pending: int | None = None
         self._source: Tensor | None = source

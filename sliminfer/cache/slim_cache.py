@@ -189,6 +189,7 @@ class SlimCache(Cache):
 
     def drain_events(self) -> list[CacheEvent]:
         """What happened since the last call, in order."""
+        self._note_costs()
         events, self._events = self._events, []
         return events
 
