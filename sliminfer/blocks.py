@@ -39,6 +39,11 @@ class BlockMap:
     def __len__(self) -> int:
         return -(-self.tokens // self.block_size)
 
+    @property
+    def missing(self) -> int:
+        """Tokens that the last block lacks to be whole."""
+        return len(self) * self.block_size - self.tokens
+
     def span(self, block: int) -> Span:
         """Half-open range of the positions in `block`."""
         return block * self.block_size, min(self.tokens, (block + 1) * self.block_size)

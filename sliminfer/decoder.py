@@ -26,7 +26,8 @@ from sliminfer.masks import attention_mask
 from sliminfer.meters import Stopwatch
 from sliminfer.ops import use_kernels
 from sliminfer.projection import project_keys, project_queries
-from sliminfer.selectors import PromptView, PruneView, Selection, make_selector, selector_class
+from sliminfer.selectors import PromptView, PruneView, Selection, check_method, make_selector, selector_class
+from sliminfer.sequence import Rows, Sequence, forget
 
 SUPPORTED = ("llama", "qwen2", "qwen3", "mistral", "phi3")
 
@@ -41,27 +42,20 @@ class LayerTick:
 
 
 @dataclass
-class Sequence:
-    """What the loop remembers of one cache between calls.
+class _Call:
+    """One call of the loop: its rows on their way through the layers, and what they belong to.
 
     Attributes:
-        prompt: the prompt's blocks and question.
-        positions: for each layer, the original positions of the prompt tokens it keeps [n].
-        next_position: position of the next token to come.
+        steps: prune steps that are due, by layer.
+        tail: the last rows' hidden states as they entered the layer just run [1, window, hidden].
     """
 
-    prompt: PromptView
-    positions: list[Tensor]
-    next_position: int
-
-    def key_positions(self, layer: int, resident: Tensor | None) -> Tensor:
-        """Original positions of all keys of `layer`, those of the tokens now being run included.
-
-        `resident` are the prompt's keys that attention reads where they are not all that the layer keeps.
-        """
-        kept = self.positions[layer] if resident is None else resident
-        later = torch.arange(self.prompt.tokens, self.next_position, device=kept.device)
-        return torch.cat([kept, later])
+    sequence: Sequence
+    cache: Cache
+    rows: Rows
+    prefill: bool
+    steps: dict[int, PruneStep]
+    tail: Tensor | None = None
 
 
 class LayerLoop:
@@ -82,7 +76,13 @@ class LayerLoop:
         self.decoder: Any = find_decoder(model)
         self.layers = list(self.decoder.layers[: self.decoder.config.num_hidden_layers])
         config.check_model(len(self.layers))
-        selector_class(config.method)
+        check_method(config)
+        self._method = selector_class(config.method)
+        if self._method.revives and config.steps and "flash" in self.decoder.config._attn_implementation:
+            raise ModelError(
+                f"Method {config.method} brings tokens back behind later ones, which flash attention cannot mask: "
+                'load the model with attention "sdpa".'
+            )
         self.config = config
         self.question = question
         self.evidence = evidence
@@ -140,36 +140,92 @@ class LayerLoop:
         if prefill:
             sequence = self._begin(hidden, cache)
         assert sequence is not None
-        slim_cache = cache if isinstance(cache, SlimCache) else None
-        if slim_cache is not None and not prefill:
-            self.place(slim_cache)
-            slim_cache.begin_step()
-        steps = {step.layer: step for step in self.config.steps} if prefill else {}
-        selector = make_selector(self.config, sequence.prompt) if steps else None
-        first = sequence.next_position
-        sequence.next_position = first + hidden.shape[1]
-        alive = torch.arange(first, sequence.next_position, device=hidden.device)
-        cos, sin = self.decoder.rotary_emb(hidden, position_ids=alive[None])
-        tail: Tensor | None = None
-        for index, layer in enumerate(self.layers):
-            selection = None
-            if selector is not None and index in steps:
-                with self.stopwatch.span("select"):
-                    view = self._view(index, steps[index], sequence, hidden, tail, (cos, sin), alive, cache)
-                    selection = selector.select(view)
-                    if selection is not None:
-                        hidden, cos, sin, alive = _take(selection.kept, hidden, cos, sin, alive)
-            if selector is not None and index + 1 in steps:
-                tail = hidden[:, -selector.query_window :].clone()
-            if prefill:
-                sequence.positions.append(alive)
-            if slim_cache is not None and slim_cache.wants_query(index):
-                last = slice(-self.config.query_window, None)
-                slim_cache.observe_query(index, project_queries(layer, hidden[:, last], cos[:, last], sin[:, last]))
-            hidden = self._step(index, layer, hidden, cos, sin, alive, sequence, cache, prefill)
-            yield LayerTick(index, len(alive), selection)
-        normed: Tensor = self.decoder.norm(hidden)
+        if isinstance(cache, SlimCache) and not prefill:
+            self.place(cache)
+            cache.begin_step()
+        first, count = sequence.next_position, hidden.shape[1]
+        sequence.next_position = first + count
+        prunes = sequence.selector is not None and (prefill or sequence.selector.revives)
+        steps = {step.layer: step for step in self.config.steps} if prunes else {}
+        call = _Call(sequence, cache, self._rows(hidden, first), prefill, steps)
+        del hidden  # a prompt's worth of memory that no layer after the first needs
+        if prefill and self._method.two_pass and steps:
+            yield from self._two_passes(call)
+        else:
+            yield from self._layers(call, 0)
+        # In decode, rows that were brought back come before the new ones.
+        normed: Tensor = self.decoder.norm(call.rows.hidden[:, -count:])
         return normed
+
+    def _layers(
+        self, call: _Call, first: int, end: int | None = None, selection: Selection | None = None
+    ) -> Generator[LayerTick, None, None]:
+        """Run layers `first` to `end - 1`; `selection` was made before the first of them."""
+        for index, layer in enumerate(self.layers[first:end], first):
+            if index in call.steps:
+                selection = self._prune(call, index)
+            if index + 1 in call.steps:
+                call.tail = call.rows.hidden[:, -max(1, self._method.query_window(self.config)) :].clone()
+            if call.prefill:
+                call.sequence.positions.append(call.rows.positions)
+            elif call.sequence.waiting:
+                before = call.sequence.later.get(index, call.rows.positions[:0])
+                call.sequence.later[index] = torch.cat([before, call.rows.positions])
+            self._observe(call, index)
+            hidden = self._step(call, index, layer)
+            call.rows = Rows(hidden, call.rows.cos, call.rows.sin, call.rows.positions)
+            yield LayerTick(index, len(call.rows), selection)
+            selection = None
+
+    def _two_passes(self, call: _Call) -> Generator[LayerTick, None, None]:
+        """Run the layers before the prune step on everything, then all layers on what the step keeps."""
+        ((layer, step),) = call.steps.items()
+        embedded = call.rows.hidden
+        yield from self._layers(call, 0, layer)
+        with self.stopwatch.span("select"):
+            assert call.sequence.selector is not None
+            selection = call.sequence.selector.select(self._view(call, layer, step))
+        call.steps = {}
+        if selection is None:
+            yield from self._layers(call, layer)
+            return
+        forget(call.cache)
+        call.sequence.renumber(selection.kept)
+        call.rows = self._rows(embedded.index_select(1, selection.kept.to(embedded.device)), 0)
+        del embedded
+        yield from self._layers(call, 0, selection=selection)
+
+    def _prune(self, call: _Call, index: int) -> Selection | None:
+        """Drop rows before layer `index`; in decode bring back those that are wanted after all."""
+        selector = call.sequence.selector
+        assert selector is not None
+        with self.stopwatch.span("select"):
+            view = self._view(call, index, call.steps[index])
+            if not call.prefill:
+                if index in call.sequence.waiting:
+                    call.rows = call.sequence.exchange(index, call.rows, selector.revive(view))
+                return None
+            selection = selector.select(view)
+            if selection is None:
+                return None
+            kept = torch.searchsorted(call.rows.positions, selection.kept)
+            if self._method.revives:
+                dropped = torch.ones(len(call.rows), dtype=torch.bool, device=kept.device).index_fill_(0, kept, False)
+                call.sequence.waiting[index] = call.rows.at(dropped.nonzero()[:, 0])
+            call.rows = call.rows.at(kept)
+            return selection
+
+    def _rows(self, hidden: Tensor, first: int) -> Rows:
+        positions = torch.arange(first, first + hidden.shape[1], device=hidden.device)
+        cos, sin = self.decoder.rotary_emb(hidden, position_ids=positions[None])
+        return Rows(hidden, cos, sin, positions)
+
+    def _observe(self, call: _Call, index: int) -> None:
+        """Show the cache the queries that layer `index` is about to use, where it asks for them."""
+        if isinstance(call.cache, SlimCache) and call.cache.wants_query(index):
+            last, rows = slice(-self.config.query_window, None), call.rows
+            queries = project_queries(self.layers[index], rows.hidden[:, last], rows.cos[:, last], rows.sin[:, last])
+            call.cache.observe_query(index, queries)
 
     def place(self, cache: SlimCache) -> None:
         """Give the survivors of a prefill that is over their places; the first decode step does it otherwise."""
@@ -178,7 +234,11 @@ class LayerLoop:
 
     def kept_positions(self, cache: Cache) -> list[Tensor]:
         """For each layer, the original positions of the prompt tokens in `cache`."""
-        return self._sequences[cache].positions
+        return self._sequences[cache].original_positions()
+
+    def waiting_bytes(self, cache: Cache) -> dict[int, int]:
+        """Bytes of the dropped hidden states that wait before each prune layer for a method that revives them."""
+        return {layer: rows.nbytes for layer, rows in self._sequences[cache].waiting.items()}
 
     def _begin(self, hidden: Tensor, cache: Cache) -> Sequence:
         seen = cache.get_seq_length()
@@ -190,35 +250,26 @@ class LayerLoop:
                 cache.layers[index] = DynamicLayer()
         blocks = BlockMap.of(hidden.shape[1], self.config, self.question)
         self.prompt = PromptView(blocks, self.question, self.evidence)
-        sequence = Sequence(self.prompt, [], 0)
+        selector = make_selector(self.config, self.prompt) if self.config.steps else None
+        sequence = Sequence(self.prompt, selector, self.prompt.tokens)
         self._sequences[cache] = sequence
         return sequence
 
-    def _step(
-        self,
-        index: int,
-        layer: nn.Module,
-        hidden: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        alive: Tensor,
-        sequence: Sequence,
-        cache: Cache,
-        prefill: bool,
-    ) -> Tensor:
+    def _step(self, call: _Call, index: int, layer: nn.Module) -> Tensor:
+        rows, cache = call.rows, call.cache
         window = _sliding_window(self.decoder.config, index)
         implementation = self.decoder.config._attn_implementation
-        causal = prefill and implementation != "eager"
-        if window is None and (causal or len(alive) == 1):
+        causal = call.prefill and implementation != "eager"
+        if window is None and (causal or len(rows) == 1):
             mask = None
         else:
             resident = cache.key_positions(index) if isinstance(cache, SlimCache) else None
-            keys = sequence.key_positions(index, resident)
-            mask = attention_mask(implementation, alive.to(keys.device), keys, window, hidden.dtype)
+            keys = call.sequence.key_positions(index, resident)
+            mask = attention_mask(implementation, rows.positions.to(keys.device), keys, window, rows.hidden.dtype)
         out = layer(
-            hidden,
+            rows.hidden,
             attention_mask=mask,
-            position_embeddings=(cos, sin),
+            position_embeddings=(rows.cos, rows.sin),
             position_ids=None,
             past_key_values=cache,
             use_cache=True,
@@ -226,45 +277,29 @@ class LayerLoop:
         result: Tensor = out[0] if isinstance(out, tuple) else out
         return result
 
-    def _view(
-        self,
-        index: int,
-        step: PruneStep,
-        sequence: Sequence,
-        hidden: Tensor,
-        tail: Tensor | None,
-        rotary: tuple[Tensor, Tensor],
-        alive: Tensor,
-        cache: Cache,
-    ) -> PruneView:
+    def _view(self, call: _Call, index: int, step: PruneStep) -> PruneView:
         own = self.config.score_layer == "own"
         scoring = self.layers[index if own else index - 1]
-        cos, sin = rotary
+        rows, tail, cache = call.rows, call.tail, call.cache
 
         def queries(window: int) -> Tensor:
-            states = hidden if own or tail is None else tail
+            states = rows.hidden if own or tail is None else tail
             states = states[:, -window:]
             count = states.shape[1]
-            return project_queries(scoring, states, cos[:, -count:], sin[:, -count:])
+            return project_queries(scoring, states, rows.cos[:, -count:], rows.sin[:, -count:])
 
         def keys() -> Tensor:
             if own:
-                return project_keys(scoring, hidden, cos, sin)
+                return project_keys(scoring, rows.hidden, rows.cos, rows.sin)
             before: Any = cache.layers[index - 1]
             stored: Tensor = before.keys[0]
             return stored
 
-        return PruneView(step, sequence.prompt, alive, queries, keys)
-
-
-def _take(kept: Tensor, hidden: Tensor, cos: Tensor, sin: Tensor, alive: Tensor) -> tuple[Tensor, ...]:
-    index = torch.searchsorted(alive, kept)
-    return (
-        hidden.index_select(1, index.to(hidden.device)),
-        cos.index_select(1, index.to(cos.device)),
-        sin.index_select(1, index.to(sin.device)),
-        kept,
-    )
+        alive = rows.positions
+        if not call.prefill:
+            resident = cache.key_positions(index - 1) if isinstance(cache, SlimCache) else None
+            alive = call.sequence.key_positions(index - 1, resident)
+        return PruneView(step, call.sequence.prompt, alive, queries, keys)
 
 
 def _sliding_window(config: Any, layer: int) -> int | None:

@@ -6,7 +6,7 @@ import gc
 import math
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from sliminfer.metrics import KeptAtLayer, KVBytes, RunMetrics, prefill_flops
 from sliminfer.models import LoadedModel
 from sliminfer.prompts import Prompt
 from sliminfer.sampling import Detokenizer, Sampler
+from sliminfer.selectors import selector_class
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class SideRun:
             yield from self._all_pruned()
         yield FirstToken(self.side, token_at[0], token, self.detokenizer.add(token))
         self.loop.place(self.cache)
-        prompt_kv = kv_bytes(self.cache)
+        prompt_kv = self._held()
         yield from self._cache_news()
         while len(tokens) < self.request.max_new_tokens and not self._ends(token):
             token = sampler(self._logits(self._decode(token)))
@@ -158,7 +159,7 @@ class SideRun:
                 return states
             self.ticks.append(tick)
             if tick.selection is not None and not self._reads_back_late:
-                yield self._pruned(tick)
+                yield self._pruned(len(self.ticks) - 1)
             yield LayerDone(self.side, self.elapsed(), tick.layer, len(self.loop.layers), tick.alive)
 
     def _decode(self, token: int) -> Tensor:
@@ -184,14 +185,14 @@ class SideRun:
             yield CacheNews(self.side, self.elapsed(), change)
 
     def _all_pruned(self) -> Generator[Event, None, None]:
-        for tick in self.ticks:
+        for index, tick in enumerate(self.ticks):
             if tick.selection is not None:
-                yield self._pruned(tick)
+                yield self._pruned(index)
 
-    def _pruned(self, tick: LayerTick) -> BlocksPruned:
+    def _pruned(self, index: int) -> BlocksPruned:
+        tick, before = self.ticks[index], self.ticks[index - 1].alive
         assert tick.selection is not None
         scores, threshold = tick.selection.scores, tick.selection.threshold
-        before = next((t.alive for t in reversed(self.ticks[: tick.layer])), len(self.prompt))
         return BlocksPruned(
             self.side,
             self.elapsed(),
@@ -204,6 +205,11 @@ class SideRun:
             self.loop.prompt.blocks.forced,
         )
 
+    def _held(self) -> KVBytes:
+        """What the cache holds, and the hidden states that wait to be brought back at the layers they wait for."""
+        held, waiting = kv_bytes(self.cache), self.loop.waiting_bytes(self.cache)
+        return replace(held, device=tuple(size + waiting.get(layer, 0) for layer, size in enumerate(held.device)))
+
     def _metrics(
         self,
         tokens: list[int],
@@ -212,9 +218,10 @@ class SideRun:
         prompt_kv: KVBytes,
         peak_bytes: int,
     ) -> RunMetrics:
-        pruned = [tick for tick in self.ticks if tick.selection is not None]
-        per_layer = tuple(tick.alive for tick in self.ticks)
-        scored = [(self.config.query_window, per_layer[tick.layer - 1]) for tick in pruned]
+        pruned = [index for index, tick in enumerate(self.ticks) if tick.selection is not None]
+        runs = [tick.alive for tick in self.ticks]  # a method with two passes runs some layers twice
+        window = selector_class(self.config.method).query_window(self.config)
+        scored = [(window, runs[index - 1]) for index in pruned]
         decode_s = token_at[-1] - token_at[0]
         return RunMetrics(
             method=self.config.method,
@@ -225,13 +232,13 @@ class SideRun:
             select_s=self.loop.stopwatch.seconds("select"),
             decode_tokens_per_s=(len(tokens) - 1) / decode_s if len(tokens) > 1 else math.nan,
             token_at=tuple(token_at),
-            tokens_per_layer=per_layer,
-            kept=tuple(_kept(tick) for tick in pruned),
-            kv=kv_bytes(self.cache),
+            tokens_per_layer=tuple(runs[-len(self.loop.layers) :]),
+            kept=tuple(_kept(self.ticks[index]) for index in pruned),
+            kv=self._held(),
             prompt_kv=prompt_kv,
             peak_bytes=peak_bytes,
             weights_bytes=self.loaded.weights_bytes,
-            prefill_flops=prefill_flops(self.loaded.shape, per_layer, scored),
+            prefill_flops=prefill_flops(self.loaded.shape, runs, scored),
             device=self.loaded.device_name,
             dtype=self.loaded.dtype_name,
             attention=self.loaded.attention,

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
-from sliminfer.selectors.base import PromptView, PruneView, Selection, Selector
+from sliminfer.selectors.adaptive import Adaptive
+from sliminfer.selectors.base import PrefillPlan, PromptView, PruneView, Selection, Selector
+from sliminfer.selectors.fastkv import FastKV
 from sliminfer.selectors.full import Full
+from sliminfer.selectors.gemfilter import GemFilter
+from sliminfer.selectors.lazyllm import LazyLLM
+from sliminfer.selectors.oracle import Oracle
+from sliminfer.selectors.random import Random
 from sliminfer.selectors.sliminfer import SlimInfer
+from sliminfer.selectors.streaming import Streaming
 
-__all__ = ["PromptView", "PruneView", "Selection", "Selector", "available", "make_selector", "selector_class"]
+__all__ = [
+    "PrefillPlan",
+    "PromptView",
+    "PruneView",
+    "Selection",
+    "Selector",
+    "available",
+    "check_method",
+    "make_selector",
+    "published",
+    "selector_class",
+]
 
-_METHODS: dict[str, type[Selector]] = {method.name: method for method in (Full, SlimInfer)}
+_METHODS: dict[str, type[Selector]] = {
+    method.name: method for method in (Full, SlimInfer, Adaptive, FastKV, LazyLLM, GemFilter, Streaming, Random, Oracle)
+}
 
 
 def available() -> tuple[str, ...]:
@@ -28,3 +48,13 @@ def selector_class(name: str) -> type[Selector]:
 def make_selector(config: SlimConfig, prompt: PromptView) -> Selector:
     """The selector of `config.method` for one prompt."""
     return selector_class(config.method)(config, prompt)
+
+
+def check_method(config: SlimConfig) -> None:
+    """Raise ConfigError where `config.method` is unknown or cannot follow the steps or options of `config`."""
+    selector_class(config.method).check(config)
+
+
+def published(method: str, layers: int) -> SlimConfig:
+    """The published setting of `method`, scaled to a model of `layers` layers."""
+    return selector_class(method).published(layers)

@@ -1,16 +1,19 @@
-"""What a pruning method sees at a prune layer and what it answers."""
+"""What a pruning method is: what it sees at a prune layer, what it answers, and what its prefill costs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
 from sliminfer.blocks import BlockMap, Span
 from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.errors import ConfigError
+
+Knobs = TypeVar("Knobs")
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,9 @@ class PruneView:
     Attributes:
         step: the prune step that is due.
         prompt: the prompt as a whole.
-        alive: ascending original positions still alive, int64 [n].
-        queries: gives the queries after RoPE of the last `w` alive positions [heads, w, head_dim].
-        keys: gives the keys after RoPE of all alive positions [kv_heads, n, head_dim].
+        alive: original positions of the keys, int64 [n]; in prefill those still alive, ascending.
+        queries: gives the queries after RoPE of the last `w` positions [heads, w, head_dim].
+        keys: gives the keys after RoPE of `alive` [kv_heads, n, head_dim].
     """
 
     step: PruneStep
@@ -67,26 +70,119 @@ class Selection:
     threshold: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class PrefillPlan:
+    """What a prefill will run, in the terms of `metrics.prefill_flops`.
+
+    Attributes:
+        layer_runs: prompt tokens of each layer run, in order; a method with two passes runs some layers twice.
+        scored: queries and keys of each scoring.
+    """
+
+    layer_runs: tuple[int, ...]
+    scored: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class NoKnobs:
+    """For methods without options of their own."""
+
+
 class Selector(ABC):
     """A pruning method. One instance serves one prompt.
+
+    A method is one class: `select` chooses, `tokens_after` says beforehand how much is chosen, and the rest
+    has defaults. `BlockSelector` and `TokenSelector` leave nothing but the score to write.
 
     Attributes:
         name: the method's name in configs, JSON and on the page.
         paper: where it comes from, as shown to users.
+        knobs: frozen dataclass of the method's own options, which checks itself; read with `read_knobs`.
+        one_step: whether the method prunes at a single layer.
+        two_pass: whether the kept tokens run again from layer 0, at new positions 0, 1, 2, ...
+        revives: whether dropped tokens are stored and `revive` may bring them back in decode.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
+    knobs: ClassVar[type[Any]] = NoKnobs
+    one_step: ClassVar[bool] = False
+    two_pass: ClassVar[bool] = False
+    revives: ClassVar[bool] = False
 
     def __init__(self, config: SlimConfig, prompt: PromptView) -> None:
         self.config = config
         self.prompt = prompt
 
-    @property
-    def query_window(self) -> int:
-        """How many of the last positions' queries `select` reads."""
-        return self.config.query_window
+    @classmethod
+    def published(cls, layers: int) -> SlimConfig:
+        """The method's published setting, scaled by relative depth to a model of `layers` layers.
+
+        By default the steps of the SlimInfer paper: for methods without a schedule of their own, so that
+        the choice of tokens alone differs.
+        """
+        return SlimConfig.preset("paper", layers, method=cls.name)
+
+    @classmethod
+    def check(cls, config: SlimConfig) -> None:
+        """Raise ConfigError where `config` has steps or options that the method cannot follow."""
+        read_knobs(cls.knobs, config)
+        if cls.one_step and len(config.steps) > 1:
+            raise ConfigError(
+                f"Method {cls.name} prunes once, but {len(config.steps)} prune steps are given: "
+                "leave one, as in 4:0.25."
+            )
+
+    @classmethod
+    def query_window(cls, config: SlimConfig) -> int:
+        """How many of the last positions' queries `select` reads; 0 where it scores without attention."""
+        return config.query_window
 
     @abstractmethod
     def select(self, view: PruneView) -> Selection | None:
         """The positions that go on, or None to keep everything alive."""
+
+    @classmethod
+    @abstractmethod
+    def tokens_after(cls, step: PruneStep, blocks: BlockMap, alive: int) -> int:
+        """Tokens that go on after `step` when `alive` tokens reach it; `alive` where `select` gives None."""
+
+    def revive(self, view: PruneView) -> Tensor:
+        """Positions of the prompt that should take part from this layer on, in one decode step, int64 [k].
+
+        Called where `revives` is set. Those that were dropped here are run through the layers that follow.
+        """
+        raise NotImplementedError(f"{self.name} brings nothing back")
+
+    @classmethod
+    def plan(cls, config: SlimConfig, blocks: BlockMap, layers: int) -> PrefillPlan:
+        """What the prefill of a prompt will run on a model of `layers` layers.
+
+        Exact for a fixed budget, the most it can be for a method that chooses its budget.
+        """
+        steps = {step.layer: step for step in config.steps}
+        alive, runs, scored = blocks.tokens, [], []
+        for layer in range(layers):
+            if layer in steps:
+                before, alive = alive, cls.tokens_after(steps[layer], blocks, alive)
+                if alive < before:
+                    scored.append((cls.query_window(config), before))
+            runs.append(alive)
+        if cls.two_pass and scored:
+            return PrefillPlan((blocks.tokens,) * config.steps[0].layer + (alive,) * layers, tuple(scored))
+        return PrefillPlan(tuple(runs), tuple(scored))
+
+
+def read_knobs(kind: type[Knobs], config: SlimConfig) -> Knobs:
+    """The method's options in `config.options` as its dataclass `kind`; raises ConfigError for a wrong one."""
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for name in config.options:
+        if name not in known:
+            choice = f"known are {', '.join(known)}" if known else "it has none"
+            raise ConfigError(f"Method {config.method} has no option {name!r}: {choice}.")
+    return kind(**config.options)
+
+
+def at_depth(depth: float, layers: int) -> int:
+    """The layer at relative `depth` of a model of `layers` layers: at least 1, at most the last."""
+    return max(1, min(layers - 1, round(depth * layers)))

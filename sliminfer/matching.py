@@ -1,0 +1,110 @@
+"""One budget for all methods: solve a method's own settings for a FLOP speed-up of the prefill."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from sliminfer.blocks import BlockMap, Span
+from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.errors import ConfigError
+from sliminfer.metrics import prefill_flops
+from sliminfer.selectors import selector_class
+from sliminfer.shapes import ModelShape
+
+# Keeps are first raised to a power between 0 (keep all) and this; only then do the prune layers move. Squaring
+# turns a quarter into a sixteenth: harder pruning late in the model costs more answers than earlier pruning.
+_HARDEST = 2.0
+_HALVINGS = 40
+# Solved keeps are rounded up to this, a token or less of any prompt up to 100K tokens, to be fit to read.
+_GRAIN = 1e-5
+
+
+def flop_speedup(config: SlimConfig, shape: ModelShape, prompt_tokens: int, question: Span | None = None) -> float:
+    """FLOPs of the full prefill over those of `config`'s, by `metrics.prefill_flops`.
+
+    For a method that chooses its budget per prompt, the least it can be.
+    """
+    plan = selector_class(config.method).plan(config, BlockMap.of(prompt_tokens, config, question), shape.layers)
+    full = prefill_flops(shape, (prompt_tokens,) * shape.layers)
+    return full / prefill_flops(shape, plan.layer_runs, plan.scored)
+
+
+def match_flops(
+    config: SlimConfig, shape: ModelShape, prompt_tokens: int, speedup: float, question: Span | None = None
+) -> SlimConfig:
+    """`config` with its steps changed so that the prefill's FLOP speed-up is `speedup`.
+
+    The knob is the same for all methods: every keep, as a share of the prompt, is raised to one power, so that
+    the proportions between steps stay the method's own. Where that is not enough, all prune layers move
+    down, one layer at a time, as little as possible. Start from `selectors.published(method, layers)` for a
+    method's own schedule.
+
+    Args:
+        config: the method, and the steps to start from.
+        shape: the model.
+        prompt_tokens: length of the prompt.
+        speedup: what the full prefill's FLOPs should be divided by, at least 1.
+        question: token span of the question, if known: it is always kept.
+
+    Returns:
+        The config that comes nearest: within one block of tokens at each step.
+
+    Raises:
+        ConfigError: the target is out of reach of the method, for this model and prompt.
+    """
+    if not speedup >= 1.0:
+        raise ConfigError(f"A FLOP speed-up of {speedup} is below 1, the full model: give 1 or more, such as 2.")
+    if speedup == 1.0:
+        return config.with_changes(steps=())
+    if not config.steps:
+        raise ConfigError(f"Method {config.method} has no prune step whose keep could be solved for: give one.")
+    best = 1.0
+    for moved in _moved_down(config):
+        hardest = _raised(moved, _HARDEST, prompt_tokens, question)
+        reach = flop_speedup(hardest, shape, prompt_tokens, question)
+        best = max(best, reach)
+        if reach >= speedup:
+            return _solve(moved, shape, prompt_tokens, speedup, question)
+    raise ConfigError(
+        f"Method {config.method} cannot reach a FLOP speed-up of {speedup:g} on a prompt of {prompt_tokens:,} "
+        f"tokens: choose between 1 and {int(best * 100) / 100:g}."
+    )
+
+
+def _solve(
+    config: SlimConfig, shape: ModelShape, prompt_tokens: int, speedup: float, question: Span | None
+) -> SlimConfig:
+    """The power between keeping all and the hardest that comes nearest to `speedup`, by bisection."""
+
+    def at(power: float) -> tuple[SlimConfig, float]:
+        raised = _raised(config, power, prompt_tokens, question)
+        return raised, flop_speedup(raised, shape, prompt_tokens, question)
+
+    low, high = 0.0, _HARDEST
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if at(middle)[1] < speedup else (low, middle)
+    below, above = at(low), at(high)
+    return min(below, above, key=lambda found: abs(found[1] - speedup))[0]
+
+
+def _moved_down(config: SlimConfig) -> Iterator[SlimConfig]:
+    """`config` with its prune layers as they are, then each one lower, until the first is layer 1."""
+    yield config
+    while config.steps[0].layer > 1:
+        config = config.with_changes(steps=tuple(PruneStep(step.layer - 1, step.keep) for step in config.steps))
+        yield config
+
+
+def _raised(config: SlimConfig, power: float, prompt_tokens: int, question: Span | None) -> SlimConfig:
+    """`config` with every keep, as a share of the prompt, raised to `power`.
+
+    No keep falls to the forced blocks alone, where a step would drop nothing.
+    """
+    blocks = BlockMap.of(prompt_tokens, config, question)
+    least = min(1.0, (len(blocks.forced) + 1) * config.block_size / prompt_tokens)
+    shares = [step.budget_tokens(prompt_tokens) / prompt_tokens for step in config.steps]
+    keeps = [min(1.0, math.ceil(max(least, share**power) / _GRAIN) * _GRAIN) for share in shares]
+    steps = [PruneStep(step.layer, round(keep, 5)) for step, keep in zip(config.steps, keeps, strict=True)]
+    return config.with_changes(steps=tuple(steps))

@@ -1,0 +1,72 @@
+"""A budget per prompt: as many blocks as the scores ask for, no more."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.errors import ConfigError
+from sliminfer.selectors.base import PruneView, Selection, at_depth, read_knobs
+from sliminfer.selectors.sliminfer import SlimInfer
+
+
+@dataclass(frozen=True)
+class AdaptiveKnobs:
+    """How much is enough.
+
+    Attributes:
+        mass: share of the score of all blocks that are not forced which the kept ones must hold.
+        least: lower bound of every step's keep, as a fraction of the prompt.
+    """
+
+    mass: float = 0.8
+    least: float = 0.03125
+
+    def __post_init__(self) -> None:
+        for name, value in (("mass", self.mass), ("least", self.least)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+                raise ConfigError(f"Option {name} is {value!r}: it is a share between 0 and 1.")
+
+
+class Adaptive(SlimInfer):
+    """SlimInfer with a budget of its own at each step: an extension of ours.
+
+    Blocks are scored as by `sliminfer`. Of the blocks that are not forced, the smallest set whose scores sum
+    to `mass` of their total goes on with the forced ones. A question that one passage answers keeps little,
+    one that needs the whole document keeps more. The number of blocks must be known to cut the tensors, so
+    each step waits for the device once, where a fixed budget does not.
+
+    Steps: each keep is the most that may go on; `least` is the least. A later step never keeps more than an
+    earlier one. The budget chosen is the length of `Selection.kept`.
+    """
+
+    name: ClassVar[str] = "adaptive"
+    paper: ClassVar[str] = "an extension of ours to SlimInfer, arXiv 2508.06447"
+    knobs: ClassVar[type[AdaptiveKnobs]] = AdaptiveKnobs
+
+    @classmethod
+    def published(cls, layers: int) -> SlimConfig:
+        steps = {at_depth(1 / 3, layers): 0.5, at_depth(2 / 3, layers): 0.25}
+        return SlimConfig(steps=tuple(PruneStep(layer, keep) for layer, keep in steps.items()), method=cls.name)
+
+    def select(self, view: PruneView) -> Selection | None:
+        blocks = self.prompt.blocks
+        most = min(blocks.budget(view.step), len(self.alive))
+        if len(blocks.forced) >= most:
+            return None
+        scores, order = self.ranked(view)
+        budget = self._enough(order.values, most)
+        return None if budget == len(self.alive) else self.keep(scores, order, budget)
+
+    def _enough(self, values: Tensor, most: int) -> int:
+        """Blocks to keep, forced ones included, for scores `values` in descending order."""
+        knobs = read_knobs(AdaptiveKnobs, self.config)
+        forced = len(self.prompt.blocks.forced)
+        least = math.ceil(knobs.least * len(self.prompt.blocks))
+        running = values[forced:].cumsum(0)
+        needed = int((running < knobs.mass * running[-1]).sum()) + 1 if len(running) else 0
+        return min(most, max(least, forced + needed))

@@ -1,0 +1,65 @@
+"""Methods that keep whole blocks: the budget, the forced blocks and the order are the same for all of them."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from sliminfer.blocks import BlockMap
+from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.selectors.base import PromptView, PruneView, Selection, Selector
+
+
+class BlockSelector(Selector):
+    """Keeps the forced blocks and, within the step's budget, the blocks of the highest `score`."""
+
+    def __init__(self, config: SlimConfig, prompt: PromptView) -> None:
+        super().__init__(config, prompt)
+        self.alive = torch.arange(len(prompt.blocks))
+
+    @abstractmethod
+    def score(self, view: PruneView) -> Tensor:
+        """Score of each of the blocks `self.alive`, finite fp32 [alive]."""
+
+    @classmethod
+    def tokens_after(cls, step: PruneStep, blocks: BlockMap, alive: int) -> int:
+        budget = blocks.budget(step)
+        if budget * blocks.block_size >= alive or len(blocks.forced) >= budget:
+            return alive
+        return budget * blocks.block_size - blocks.missing
+
+    def select(self, view: PruneView) -> Selection | None:
+        budget = self.prompt.blocks.budget(view.step)
+        if budget >= len(self.alive) or len(self.prompt.blocks.forced) >= budget:
+            return None
+        scores, order = self.ranked(view)
+        return self.keep(scores, order, budget)
+
+    def ranked(self, view: PruneView) -> tuple[Tensor, torch.return_types.sort]:
+        """Score of each block, NaN for those that are gone, and the alive blocks from best to worst.
+
+        Forced blocks come first, at a score of infinity; ties go to the lower block.
+        """
+        device = view.alive.device
+        self.alive = self.alive.to(device)
+        ranked = self.score(view).to(device)
+        scores = torch.full((len(self.prompt.blocks),), math.nan, device=device)
+        scores[self.alive] = ranked
+        forced = torch.tensor(self.prompt.blocks.forced, device=device)
+        ranked[torch.searchsorted(self.alive, forced)] = math.inf
+        return scores, torch.sort(ranked, descending=True, stable=True)
+
+    def keep(self, scores: Tensor, order: torch.return_types.sort, budget: int) -> Selection:
+        """The best `budget` of the alive blocks."""
+        self.alive = self.alive[order.indices[:budget].sort().values]
+        return Selection(self._positions(self.alive), scores, order.values[budget - 1])
+
+    def _positions(self, blocks: Tensor) -> Tensor:
+        size = self.prompt.blocks.block_size
+        grid = blocks[:, None] * size + torch.arange(size, device=blocks.device)
+        # The last block, always kept, is the only one that can be partial.
+        flat = grid.flatten()
+        return flat[: len(flat) - self.prompt.blocks.missing]
