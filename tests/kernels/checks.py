@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 # Bounds on the relative norm of the error, by type; what rounding alone leaves is 2-10 times smaller.
-BOUNDS = {torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
+BOUNDS = {torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 8e-3}
 
 
 class Draw:
