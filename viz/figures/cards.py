@@ -46,7 +46,7 @@ def cards(run: RunView) -> tuple[Card, ...]:
 def cards_html(run: RunView) -> str:
     """The four cards with their table. Bars in a card share a scale; the longer one fills it."""
     inner = "".join(_card(card) for card in cards(run))
-    return f'<section class="fig cards" aria-label="Figures of this run">{inner}</section>'
+    return f'<section class="fig cards" aria-label="Time and memory of this run">{inner}</section>'
 
 
 def cards_table(run: RunView) -> Table:
@@ -64,7 +64,7 @@ def _card(card: Card) -> str:
         for side, value, role in (("full", card.full, FULL), ("pruned", card.pruned, PRUNED))
     )
     return (
-        f'<div class="card"><h4 title="{escape(card.meaning)}">{escape(card.name)}</h4>'
+        f'<div class="card"><h3 title="{escape(card.meaning)}">{escape(card.name)}</h3>'
         f'<p class="card-ratio">{escape(card.verdict) or DASH}</p><dl>{rows}</dl></div>'
     )
 

@@ -142,7 +142,7 @@ def compare_html(run: RunView) -> str:
 def fidelity_html(comparison: Comparison, full: RunMetrics) -> str:
     """How far the pruned answer is from the full one, in two plain sentences with their numbers."""
     inner = "".join(f"<p>{escape(sentence)}</p>" for sentence in fidelity(comparison, full))
-    return f'<section class="fig fidelity"><h4>Fidelity</h4>{inner}</section>'
+    return f'<section class="fig fidelity"><h3>Fidelity</h3>{inner}</section>'
 
 
 def fidelity(comparison: Comparison, full: RunMetrics) -> tuple[str, str]:

@@ -56,8 +56,8 @@ def _lane(side: SideView, end: float) -> str:
     last = 100 * side.piece_at[-1] / end if end else 0.0
     return (
         f'<section class="replay-lane {side.side}" data-side="{side.side}" aria-label="{TITLES[side.side]}, replay">'
-        f"<h4>{TITLES[side.side]}<span>first token at {seconds(side.piece_at[0])}, "
-        f"done at {seconds(side.piece_at[-1])}</span></h4>"
+        f"<h3>{TITLES[side.side]}<span>first token at {seconds(side.piece_at[0])}, "
+        f"done at {seconds(side.piece_at[-1])}</span></h3>"
         f'<div class="replay-track" aria-hidden="true"><i class="read" style="width:{first:.2f}%"></i>'
         f'<i class="write" style="left:{first:.2f}%;width:{last - first:.2f}%"></i><b style="left:100%"></b></div>'
         f'<p class="replay-text">{escape(side.text)}</p></section>'
