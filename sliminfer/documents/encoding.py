@@ -109,6 +109,8 @@ def _lenient(data: bytes, encoding: str) -> Decoded | None:
     """Like `_strict`, but a few bad bytes (a cut end, one wrong character) are replaced."""
     if exact := _strict(data, encoding):
         return exact
+    if len(data) > 2 * _SAMPLE_BYTES and _lenient(data[:_SAMPLE_BYTES], encoding) is None:
+        return None
     codec = "cp932" if encoding == "shift_jis" else encoding
     text = data.decode(codec, errors="replace")
     if text.count("\ufffd") > max(1, _MOST_DAMAGE * len(text)):

@@ -33,7 +33,7 @@ _REFUSED_MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"{\\rtf", "an RTF file", _EXPORT),
     (b"\x89PNG", "an image", "run it through OCR and upload the text"),
     (b"\xff\xd8\xff", "an image", "run it through OCR and upload the text"),
-    (b"GIF8", "an image", "run it through OCR and upload the text"),
+    (b"GIF89a", "an image", "run it through OCR and upload the text"),
     (b"II*\x00", "an image", "run it through OCR and upload the text"),
     (b"MM\x00*", "an image", "run it through OCR and upload the text"),
     (b"\x1f\x8b", "a compressed archive", "unpack it and upload the document inside"),
@@ -53,16 +53,16 @@ def kind_of(data: bytes, name: str) -> tuple[str, bool]:
     asks for stronger proof that the bytes are text. Raises DocumentError for content that is known and not
     supported.
     """
-    # The PDF standard lets up to 1,024 bytes of something else stand before the header.
-    if b"%PDF-" in data[:1024]:
+    suffix = PurePosixPath(name).suffix.lower()
+    kind = _KIND_OF_SUFFIX.get(suffix)
+    # Readers accept up to 1,024 bytes of something else before the header; a text may just be about PDFs.
+    if b"%PDF-" in data[: 1024 if kind in ("pdf", None) else 8]:
         return "pdf", True
     if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _kind_of_zip(data, name), True
     for magic, what, remedy in _REFUSED_MAGIC:
         if data.startswith(magic):
             raise DocumentError(f"'{name}' is {what}, which is not supported: {remedy}.")
-    suffix = PurePosixPath(name).suffix.lower()
-    kind = _KIND_OF_SUFFIX.get(suffix)
     if kind in _CONTAINERS:
         what = _CONTAINERS[kind]
         raise DocumentError(f"'{name}' is not a {what} inside, or it is damaged: export it again.")

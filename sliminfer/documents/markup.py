@@ -1,7 +1,12 @@
-"""HTML to reading text: blocks on lines of their own, scripts and styles left out."""
+"""HTML to reading text: blocks on lines of their own, scripts and styles left out.
 
+The tags are found by an own scanner, since the time of the standard library's parser grows with the square of the
+length on hostile pages (60 KB of "<a " take minutes) and the libraries built on it inherit that.
+"""
+
+import html
 import re
-from html.parser import HTMLParser
+from collections.abc import Iterator
 
 from sliminfer.documents.text import TextFlow
 
@@ -13,31 +18,105 @@ main nav aside address form fieldset
 _PARAGRAPHS = frozenset(_PARAGRAPH_TAGS.split())
 _LINES = frozenset(("br", "div", "li", "dt", "dd", "tr", "figcaption", "caption", "summary", "legend"))
 _CELLS = frozenset(("td", "th"))
+# Elements in which "<" means nothing, with what ends them.
+_RAW = {
+    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
+    for name in ("script", "style", "title", "textarea", "iframe", "xmp", "noembed", "noframes")
+}
+_NAME = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)")
+# A ">" inside a quoted attribute value does not end the tag.
+_REST_OF_TAG = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")
+
+# A piece of text (tag ""), or the start ("p") or end ("/p") of an element.
+Token = tuple[str, str]
 
 
 def html_to_text(markup: str) -> str:
-    """The text of an HTML or XHTML page. Runs over the tags as a stream, so nesting depth does not matter."""
-    # Without this a self-closing <script/> or <title/> of XHTML would swallow the rest of the page.
-    markup = re.sub(r"<(script|style|title|textarea|iframe)\b([^<>]*)/>", r"<\1\2></\1>", markup)
+    """The text of an HTML or XHTML page, in time linear in its length; nesting depth does not matter."""
     reader = _Reader()
-    reader.feed(markup)
-    reader.close()
+    for tag, text in _tokens(markup):
+        if not tag:
+            reader.text(text)
+        elif tag.startswith("/"):
+            reader.end(tag[1:])
+        else:
+            reader.start(tag)
     return reader.flow.text()
 
 
-class _Reader(HTMLParser):
+def _tokens(markup: str) -> Iterator[Token]:
+    """The page cut into text and tags. Whatever is still open at the end of the file is dropped, as browsers do."""
+    at = 0
+    while (opening := markup.find("<", at)) >= 0:
+        if opening > at:
+            yield "", _unescaped(markup[at:opening])
+        at, tokens = _at_bracket(markup, opening)
+        yield from tokens
+        if at < 0:
+            return
+    yield "", _unescaped(markup[at:])
+
+
+def _at_bracket(markup: str, at: int) -> tuple[int, list[Token]]:
+    """What stands at the "<" at `at`, and where the scan goes on: -1 where it reaches to the end of the file."""
+    if named := _NAME.match(markup, at):
+        return _at_tag(markup, named)
+    if markup.startswith("<!--", at):
+        return _after(markup, "-->", at + 4), []
+    if markup.startswith("<![CDATA[", at):
+        end = _after(markup, "]]>", at + 9)
+        return end, [("", markup[at + 9 : end - 3 if end >= 0 else None])]
+    if markup.startswith(("<!", "<?", "</"), at):
+        return _after(markup, ">", at + 2), []
+    return at + 1, [("", "<")]
+
+
+def _at_tag(markup: str, named: re.Match[str]) -> tuple[int, list[Token]]:
+    rest = _REST_OF_TAG.match(markup, named.end())
+    end = rest.end() if rest else _after(markup, ">", named.end())
+    name = named[2].lower()
+    if named[1]:
+        return end, [(f"/{name}", "")]
+    # XHTML may close an element in its own tag.
+    if end < 0 or markup[end - 2] == "/":
+        return end, [(name, ""), (f"/{name}", "")]
+    if name not in _RAW:
+        return end, [(name, "")]
+    closing = _RAW[name].search(markup, end)
+    inside = markup[end : closing.start() if closing else None]
+    return (closing.start() if closing else -1), [(name, ""), ("", _unescaped(inside))]
+
+
+def _after(markup: str, mark: str, at: int) -> int:
+    """The position behind the next `mark`, or -1."""
+    found = markup.find(mark, at)
+    return found + len(mark) if found >= 0 else -1
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return html.unescape(text)
+    except ValueError:
+        # A character number of thousands of digits.
+        return text
+
+
+class _Reader:
+    """Writes the visible text."""
+
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.flow = TextFlow()
         # The outermost hidden element, and how many of its name are open.
         self._hidden = ""
         self._depth = 0
         self._preformatted = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def start(self, tag: str) -> None:
         if tag in _HIDDEN and self._hidden in ("", tag):
             self._hidden = tag
             self._depth += 1
+        elif self._hidden:
+            return
         elif tag in _PARAGRAPHS:
             self.flow.line_break(2)
             self._preformatted += tag == "pre"
@@ -48,14 +127,12 @@ class _Reader(HTMLParser):
             if tag == "li":
                 self.flow.bullet()
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag: str) -> None:
+    def end(self, tag: str) -> None:
         if tag == self._hidden:
             self._depth -= 1
             self._hidden = tag if self._depth else ""
+        elif self._hidden:
+            return
         elif tag in _PARAGRAPHS:
             self.flow.line_break(2)
             if tag == "pre":
@@ -65,22 +142,10 @@ class _Reader(HTMLParser):
         elif tag in _CELLS:
             self.flow.next_cell()
 
-    def handle_data(self, data: str) -> None:
+    def text(self, text: str) -> None:
         if self._hidden:
             return
         if self._preformatted:
-            self.flow.verbatim(data)
+            self.flow.verbatim(text)
         else:
-            self.flow.flowing(data)
-
-    def unknown_decl(self, data: str) -> None:
-        # XHTML may hold text in CDATA sections.
-        if data.startswith("CDATA["):
-            self.handle_data(data[6:])
-
-    def parse_marked_section(self, i: int, report: bool = True) -> int:
-        # The standard parser raises AssertionError on an unknown "<![word"; browsers take it for a comment.
-        try:
-            return super().parse_marked_section(i, report)
-        except AssertionError:
-            return self.parse_bogus_comment(i)
+            self.flow.flowing(text)

@@ -14,7 +14,8 @@ from sliminfer.documents.text import clean, tidy
 from sliminfer.documents.word import docx_to_text
 from sliminfer.errors import DocumentError
 
-_JSON_ESCAPES = re.compile(r"\\\\|((?:\\u[0-9a-fA-F]{4})+)")
+# Escapes after an even number of backslashes, all of which stand for themselves.
+_JSON_ESCAPES = re.compile(r"(?<!\\)((?:\\\\)*+)((?:\\u[0-9a-fA-F]{4})+)")
 
 
 def parse_document(data: bytes, filename: str, limits: DocumentLimits = DEFAULT_LIMITS) -> Document:
@@ -77,8 +78,6 @@ def _polished(text: str, kind: str) -> str:
 
 def _unescaped(escape: re.Match[str]) -> str:
     """A run of `\\uXXXX` as the characters it stands for, unless JSON needs them escaped."""
-    if not escape[1]:
-        return escape[0]
-    characters: str = json.loads(f'"{escape[1]}"')
+    characters: str = json.loads(f'"{escape[2]}"')
     readable = characters.isprintable() and not set(characters) & {'"', "\\"}
-    return characters if readable else escape[0]
+    return escape[1] + characters if readable else escape[0]

@@ -50,27 +50,20 @@ def load_document(path: str | os.PathLike[str], limits: DocumentLimits = DEFAULT
     """The text of a file on disk, read as carefully as an upload. Raises DocumentError."""
     file = Path(path)
     try:
-        check_size(file.stat().st_size, display_name(file.name), limits)
-        data = file.read_bytes()
+        with file.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = stream.read(limits.max_bytes + 1)
     except OSError as error:
         reason = (error.strerror or "it cannot be opened").lower()
         raise DocumentError(f"'{file}' cannot be read ({reason}): check the path.") from error
+    check_size(max(size, len(data)), display_name(file.name), limits)
     return parse_document_safely(data, file.name, limits)
 
 
 def _in_worker(data: bytes, filename: str, limits: DocumentLimits) -> Document:
     name = display_name(filename)
     head = json.dumps({"paths": _import_paths(), "filename": filename, "limits": asdict(limits)}).encode()
-    # Isolated, without site or bytecode files: the parent's import path is handed over instead.
-    with subprocess.Popen(  # nosec B603
-        [sys.executable, "-I", "-S", "-B", str(_WORKER)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=_environment(),
-        cwd="/",
-        start_new_session=True,
-    ) as worker:
+    with _start_worker(name) as worker:
         started = time.monotonic()
         timer = threading.Timer(limits.seconds, _kill_group, (worker.pid,))
         timer.start()
@@ -88,6 +81,22 @@ def _in_worker(data: bytes, filename: str, limits: DocumentLimits) -> Document:
     if document is None:
         raise DocumentError(f"'{name}' could not be read (the reader stopped): upload its text as .txt.")
     return document
+
+
+def _start_worker(name: str) -> "subprocess.Popen[bytes]":
+    try:
+        # Isolated, without site or bytecode files: the parent's import path is handed over instead.
+        return subprocess.Popen(  # nosec B603
+            [sys.executable, "-I", "-S", "-B", str(_WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise DocumentError(f"'{name}' was not read, as no reader could start: try again in a minute.") from error
 
 
 def _exchange(worker: "subprocess.Popen[bytes]", head: bytes, data: bytes, limits: DocumentLimits) -> bytes | None:

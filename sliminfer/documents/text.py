@@ -5,7 +5,8 @@ import re
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85]")
 # Lone surrogates come out of broken PDF fonts and cannot be encoded again.
 _NOT_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
-_TRAILING_SPACE = re.compile(r"[ \t\u00a0]+(?=\n|$)")
+# Looking back keeps this linear: a run that ends in a word is tried once, not from each of its spaces.
+_TRAILING_SPACE = re.compile(r"(?<![ \t\u00a0])[ \t\u00a0]+(?=\n|$)")
 _MANY_NEWLINES = re.compile(r"\n{3,}")
 
 

@@ -6,6 +6,7 @@ _DICTIONARY = (
     b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"%PDF-", b"endobj", b"stream", b"/Length 99999999", b"/Kids [2 0 R]",
     b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"<![CDATA[", b"<![x[", b"<!ENTITY a 'b'>", b"&a;", b"<script>",
     b"]]>", b"\xed\xa0\x80", b"\x1b$B", b"\x84\x31\x95\x33", b"\\ud800", b"<" * 500, b"(" * 500, b"[" * 500,
+    b"&#" + b"9" * 5000, b"<a b='", b"<!--",
 )  # fmt: skip
 
 

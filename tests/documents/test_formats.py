@@ -65,6 +65,29 @@ def test_html_reads_like_the_page() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("a<!-- <p>x --> b", "a b"),
+        ("a <!-- no end", "a"),
+        ("a<p title=\"x > y\" alt='>'>b", "a\n\nb"),
+        ("a<p title=it's>b<p>c's", "a\n\nb\n\nc's"),
+        ('a<b c="no end>d</b> e', "ad e"),
+        ("1 < 2 &lt; 3 <4 &nosuch; &#65;&#x42;", "1 < 2 < 3 <4 &nosuch; AB"),
+        ("&#" + "9" * 5000 + "; kept", "&#" + "9" * 5000 + "; kept"),
+        ("<title>a <b> &amp; c</title>d", "a <b> & c\n\nd"),
+        ("<SCRIPT>x</Script >a<script src=x />b<script>c", "ab"),
+        ("<style>a</styled> b</style>c", "c"),
+        ("<select><option>x</select>a<template>x<p>y</template>b", "ab"),
+        ("<?xml version='1.0'?><!DOCTYPE html><p>a</p", "a"),
+        ("<![CDATA[a < b]]> c<![CDATA[open", "a < b copen"),
+        ("<div>a<div>b</div></div><br><br>c<hr>d", "a\nb\n\nc\n\nd"),
+    ],
+)
+def test_odd_html(page: str, text: str) -> None:
+    assert parse_document(page.encode(), "a.html").text == text
+
+
 def test_html_is_known_by_its_content() -> None:
     document = parse_document(b"\n<!DOCTYPE html><p>Hello &lt;you&gt;", "download")
     assert (document.kind, document.text) == ("html", "Hello <you>")
@@ -79,6 +102,11 @@ def test_pdf_pages_come_in_order_with_accents() -> None:
 def test_a_pdf_named_txt_is_read_as_a_pdf() -> None:
     assert parse_document(files.pdf(["Hello there"]), "a.txt").kind == "pdf"
     assert parse_document(b"junk before\n" + files.pdf(["Hello there"]), "a.pdf").text == "Hello there"
+
+
+def test_a_text_about_pdfs_is_a_text() -> None:
+    text = "Every such file starts with %PDF-1.7 and a line end.\n"
+    assert parse_document(text.encode(), "formats.md").text == text
 
 
 def test_a_pdf_that_only_forbids_printing_is_read() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sliminfer.documents import DocumentLimits, load_document, parse_document
+from sliminfer.documents import DocumentLimits, load_document, parse_document, parse_document_safely
 from sliminfer.errors import DocumentError
 from tests.documents import files
 
@@ -97,6 +97,36 @@ def test_depth_is_no_limit() -> None:
     assert parse_document(files.word_xml(nested), "a.docx").text == "core"
 
 
+HOSTILE = (
+    "<",
+    "<!--",
+    "<a ",
+    "&#",
+    "</",
+    "<?",
+    "<a b='",
+    "<script/",
+    '<a b="x" ',
+    "<svg>",
+    "<![CDATA[",
+    " ",
+    "<title>",
+)
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_hostile_pages_take_linear_time(unit: str) -> None:
+    page = (unit * (300_000 // len(unit)) + "x").encode()
+    try:
+        parse_document_safely(page, "a.html", DocumentLimits(seconds=20))
+    except DocumentError as refusal:
+        message = str(refusal)
+    else:
+        message = ""
+    # A parser that is quadratic on one of these needs minutes for it.
+    assert "took longer" not in message
+
+
 def test_entities_of_an_xml_file_stay_source_text() -> None:
     source = LAUGHS + "<d>&c;</d>"
     assert parse_document(source.encode(), "a.xml").text == source
@@ -107,6 +137,8 @@ def test_a_missing_file_says_so(tmp_path) -> None:
         load_document(tmp_path / "none.txt")
     with pytest.raises(DocumentError, match="is a directory"):
         load_document(tmp_path)
+    with pytest.raises(DocumentError, match="the limit is"):
+        load_document("/dev/zero")
 
 
 def test_limits_must_be_positive() -> None:

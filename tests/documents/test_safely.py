@@ -31,6 +31,8 @@ def test_an_oversized_upload_starts_no_worker(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(DocumentError, match="the limit is"):
         parse_document_safely(b"x" * 11, "a.txt", DocumentLimits(max_bytes=10))
+    with pytest.raises(DocumentError, match="no reader could start"):
+        parse_document_safely(b"x" * 11, "a.txt")
 
 
 def test_time_runs_out() -> None:
