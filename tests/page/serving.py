@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -67,6 +67,7 @@ def served(folder: Path) -> Iterator[Served]:
     """Serve the page from `folder` until the block ends."""
     (folder / "model").mkdir()
     site = open_site(str(write_model(folder / "model")), "cpu", "float32", "paper", write_examples(folder))
+    site.start = replace(site.start, max_new_tokens=8)
     page = serve(site, "127.0.0.1", free_port(), prevent_thread_lock=True)
     try:
         yield Served(page.local_url, site)

@@ -36,8 +36,7 @@ def test_stopping_closes_the_work_at_its_next_item(executor: ThreadPoolExecutor)
 
     def start() -> Iterator[int]:
         try:
-            for item in range(10**9):
-                yield item
+            yield from range(10**9)
         finally:
             closed.set()
 
@@ -53,8 +52,7 @@ def test_a_page_that_goes_away_stops_the_work(executor: ThreadPoolExecutor) -> N
 
     def start() -> Iterator[int]:
         try:
-            for item in range(10**9):
-                yield item
+            yield from range(10**9)
         finally:
             closed.set()
 

@@ -32,15 +32,15 @@ class DocumentEvents:
     kept: KeptView
     status: gr.HTML
 
-    def source(self, visitor: Visitor, source: str, example: str, pasted: str) -> Updates:
+    def source(self, visitor: Visitor, source: str, example: str, pasted: str | None) -> Updates:
         """Another source was chosen: show its input, and its document if it has one already."""
         doc = self.controls.document
         updates = doc.show_source(source)
         if source == "Example":
             return {**updates, **self.example(visitor, example or self.site.start.example)}
         updates |= doc.show_suggestions(())
-        if source == "Paste" and pasted.strip():
-            updates |= self.paste(visitor, pasted)
+        if source == "Paste" and (pasted or "").strip():
+            updates |= self.paste(visitor, pasted or "")
         return updates
 
     def example(self, visitor: Visitor, identity: str) -> Updates:

@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from sliminfer.documents import DocumentLimits
+from viz.figures.theme import script
 from viz.page import about, api, compare, controls, kept, theme
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
@@ -18,6 +20,7 @@ from viz.page.stream import ENGINE_QUEUE
 
 TITLE = "SlimInfer Studio"
 TAGLINE = "Ask a long document a question, and watch the full model and the pruned model answer side by side."
+UPLOAD_LIMIT = DocumentLimits().max_bytes
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -31,7 +34,7 @@ def build(site: Site) -> gr.Blocks:
     first = Visitor(document=document, tokens=tokens)
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)) as page:
         visitor = gr.State(first, time_to_live=TIME_TO_LIVE_S)
-        gr.HTML(_header(site), elem_id="masthead", apply_default_css=False)
+        gr.HTML(_header(), elem_id="masthead", apply_default_css=False)
         with gr.Row(elem_id="workbench", equal_height=False):
             with gr.Column(scale=0, min_width=352, elem_id="setup"):
                 chosen = controls.build(
@@ -42,7 +45,9 @@ def build(site: Site) -> gr.Blocks:
                 with gr.Row(elem_id="run-bar"):
                     run = gr.Button("Run", variant="primary", elem_id="run", min_width=110, scale=0)
                     stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90, scale=0)
-                    line = gr.HTML(status(_ready(site)), elem_id="status", apply_default_css=False)
+                    line = gr.HTML(
+                        status(_ready(site)), elem_id="status", apply_default_css=False, js_on_load=script("status")
+                    )
                 bar = RunBar(run, stop, line)
                 with gr.Tabs(elem_id="tabs"):
                     with gr.Tab("Compare", id="compare"):
@@ -69,7 +74,7 @@ def launch_options() -> dict[str, Any]:
         "pwa": False,
         "share": False,
         "show_error": True,
-        "max_file_size": "32mb",
+        "max_file_size": UPLOAD_LIMIT,
     }
 
 
@@ -100,16 +105,15 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
     planned = [schedule.preset, schedule.count, *schedule.rows, *schedule.layers, *schedule.keeps, schedule.drawing]
     schedule.preset.input(events.preset, [visitor, schedule.preset, model], planned, queue=False, **QUIET)
     for part in schedule.inputs:
-        changed = part.release if isinstance(part, gr.Slider) else part.input
-        changed(
+        part.input(
             events.steps, [visitor, model, *schedule.inputs], [*planned, events.status], queue=False,
             trigger_mode="always_last", **QUIET,
         )  # fmt: skip
     model.change(events.model, [visitor, model, schedule.preset], [*planned, events.status], queue=False, **QUIET)
 
 
-def _header(site: Site) -> str:
-    return f"<header><h1>{TITLE}</h1><p>{TAGLINE}</p></header>"
+def _header() -> str:
+    return f'<header data-upload-limit="{UPLOAD_LIMIT}"><h1>{TITLE}</h1><p>{TAGLINE}</p></header>'
 
 
 def _ready(site: Site) -> str:

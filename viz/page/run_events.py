@@ -79,8 +79,9 @@ class RunEvents:
         """The run itself, as updates of the whole page."""
         try:
             setup, wanted = self._request(visitor, pasted, values)
-        except SlimError:
-            return  # `prepare` has said so
+        except SlimError as error:  # `prepare` has said so; a generator without any update would blank the page
+            yield {self.bar.status: status(str(error), "error")}
+            return
         session = str(request.session_hash)
         flag = self.site.stops.begin(session)
         visitor.ran, visitor.key = setup, ResultStore.new_key()

@@ -16,9 +16,7 @@ from viz.page.site import Site
 MOST_WAITING = 32  # visitors in the queue; more would wait longer than anyone does
 
 
-def open_site(
-    model: str, device: str, dtype: str, preset: str, shipped: tuple[Example, ...] | None = None
-) -> Site:
+def open_site(model: str, device: str, dtype: str, preset: str, shipped: tuple[Example, ...] | None = None) -> Site:
     """Load `model`, warm it up, and gather what the page offers. Raises SlimError.
 
     `shipped` are the examples on offer, by default those of the project.

@@ -1,0 +1,25 @@
+// The status line also answers for the one fault that never reaches Python: a file beyond the upload limit.
+const limit = +document.querySelector("#masthead header").dataset.uploadLimit;
+
+function refuse(event, files) {
+  const big = [...(files ?? [])].find((file) => file.size > limit);
+  if (!big) return;
+  event.stopImmediatePropagation();
+  event.preventDefault();
+  if (event.target.value) event.target.value = "";
+  const line = document.createElement("p");
+  line.className = "status error";
+  line.setAttribute("role", "alert");
+  const dot = document.createElement("span");
+  dot.className = "dot";
+  const mebi = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  line.append(dot, `'${big.name}' is ${mebi(big.size)} and the limit is ${mebi(limit)}: upload the part you need.`);
+  props.value = line.outerHTML;
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.closest?.("#upload input[type=file]")) refuse(event, event.target.files);
+}, true);
+document.addEventListener("drop", (event) => {
+  if (event.target.closest?.("#upload")) refuse(event, event.dataTransfer?.files);
+}, true);
