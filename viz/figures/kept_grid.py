@@ -36,7 +36,7 @@ def kept_grid(kept: KeptMap, title: str = "Kept tokens") -> Grid:
             ("plain", "sinks"),
             ("fresh", "local window"),
             ("warm", "question, prune step"),
-            ("ink", "evidence"),
+            *((("ink", "evidence"),) if regions.evidence else ()),
         ),
         table=kept_table(kept),
         rules=tuple((layer, f"prune {layer}") for layer in kept.ruled),

@@ -13,6 +13,8 @@ from viz.figures.run import RunView, SideView
 from viz.figures.table import Cell, Table
 from viz.figures.words import escape, seconds
 
+_SPEEDS = (1, 2, 4, 16, 64)
+_PATIENCE_S = 12.0  # the speed first offered brings the replay below this
 TITLES = {"full": "Full model", "pruned": "Pruned model"}
 
 
@@ -22,7 +24,8 @@ def replay_html(run: RunView) -> str:
         return ""
     end = max(side.piece_at[-1] for side in run.sides)
     data = {side.side: {"at": side.piece_at, "pieces": side.pieces} for side in run.sides}
-    speeds = "".join(f'<option value="{n}">{n}× speed</option>' for n in (1, 2, 4, 16))
+    quick = next((n for n in _SPEEDS if end / n <= _PATIENCE_S), _SPEEDS[-1])
+    speeds = "".join(f'<option value="{n}"{" selected" if n == quick else ""}>{n}× speed</option>' for n in _SPEEDS)
     return (
         f'<figure class="fig replay" data-end="{end:.4f}" data-replay="{escape(json.dumps(data))}">'
         "<figcaption><strong>Replay</strong> Both answers from their recorded times, started together. "
