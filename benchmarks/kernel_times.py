@@ -12,6 +12,7 @@ take it for the Hub package of that name.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -199,6 +200,12 @@ def attention_cases(tokens: int, draw: Callable[..., Tensor], device: torch.devi
     def scores(q: Tensor, k: Tensor, to: Tensor, prompt: int | None) -> Tensor:
         return ops.block_scores(q, k, to, blocks, DIM**-0.5, tokens=prompt)
 
+    lengths = itertools.count()
+
+    def another_length() -> tuple[Tensor, Tensor, Tensor]:
+        end = tokens - 16 * (next(lengths) % (tokens // 32))
+        return query[:, :, :end], key[:, :, :end], value[:, :, :end]
+
     return [
         Case(
             "unit_keys", f"{tokens} tokens by 8", kv_bytes * 9 // 8, 0, lambda: (keys,),
@@ -229,6 +236,11 @@ def attention_cases(tokens: int, draw: Callable[..., Tensor], device: torch.devi
         Case(
             "prefill_attention", f"{tokens} tokens, causal", WIDTH * (2 * query.numel()) + 2 * kv_bytes,
             prefill_flops, lambda: (query, key, value), prefill,
+        ),
+        # A backend that plans per shape pays at each new prompt.
+        Case(
+            "prefill_attention", f"<={tokens} tokens, new length", WIDTH * (2 * query.numel()) + 2 * kv_bytes,
+            prefill_flops, another_length, prefill,
         ),
     ]  # fmt: skip
 
