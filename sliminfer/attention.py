@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch.nn.attention import SDPBackend
-from transformers.utils import is_flash_attn_2_available
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 FLASH = "flash_attention_2"
 SDPA = "sdpa"
@@ -35,8 +35,7 @@ def describe_attention(
     query = torch.zeros(1, heads, 128, head_dim, device=device, dtype=dtype)
     key = torch.zeros(1, kv_heads, 128, head_dim, device=device, dtype=dtype)
     picked = torch._fused_sdp_choice(query, key, key, is_causal=True, enable_gqa=heads != kv_heads)
-    names = {int(value): name for name, value in SDPBackend.__members__.items()}
-    return f"{SDPA}/{names.get(picked, 'unknown').lower()}"
+    return f"{SDPA}/{SDPBackend(picked).name.lower()}"
 
 
 def _flash_imports() -> bool:

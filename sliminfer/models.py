@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from sliminfer.decoder import SUPPORTED
+from sliminfer.attention import choose_attention
 from sliminfer.errors import ModelError
 from sliminfer.shapes import ModelShape
 
@@ -227,7 +228,7 @@ def known_models() -> dict[str, KnownModel]:
 def _attention_backend(attention: str, device: torch.device, dtype: torch.dtype) -> str:
     if attention != "auto":
         return attention
-    return "sdpa"
+    return choose_attention(device, dtype)
 
 
 def _cpu_has_bf16() -> bool:
