@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sliminfer.blocks import Span
 from sliminfer.documents import Document
@@ -15,11 +16,12 @@ FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A question with the answer to expect and the character spans that hold it."""
+    """A question, the answer to expect, the character spans that hold it, and what to look for."""
 
     question: str
     answer: str
     evidence: tuple[Span, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,31 +32,35 @@ class Example:
     title: str
     path: Path
     suggestions: tuple[Suggestion, ...]
+    description: str = ""
 
     def document(self) -> Document:
         """The document, read from its file."""
         text = self.path.read_text(encoding="utf-8")
         return Document(text=text, name=self.title, kind="text", encoding="utf-8", pages=None, characters=len(text))
 
-    def evidence_of(self, question: str) -> tuple[Span, ...]:
-        """Where the answer to `question` stands, if it is one of the suggestions."""
+    def suggestion(self, question: str) -> Suggestion | None:
+        """The suggestion that asks `question`, if there is one."""
         wanted = " ".join(question.split())
-        return next((s.evidence for s in self.suggestions if s.question == wanted), ())
+        return next((s for s in self.suggestions if " ".join(s.question.split()) == wanted), None)
 
 
 @cache
 def examples() -> tuple[Example, ...]:
     """All examples in the order of `assets/examples/examples.json`."""
-    index = json.loads((FOLDER / "examples.json").read_text(encoding="utf-8"))
+    listed = json.loads((FOLDER / "examples.json").read_text(encoding="utf-8"))
     return tuple(
         Example(
-            id=item["id"],
+            id=Path(item["file"]).stem,
             title=item["title"],
             path=FOLDER / item["file"],
-            suggestions=tuple(
-                Suggestion(q["question"], q["answer"], tuple((a, b) for a, b in q["evidence"]))
-                for q in item["questions"]
-            ),
+            suggestions=tuple(_suggestion(each) for each in item["questions"]),
+            description=item["description"],
         )
-        for item in index["examples"]
+        for item in listed
     )
+
+
+def _suggestion(item: dict[str, Any]) -> Suggestion:
+    start, end = item["evidence"]
+    return Suggestion(item["question"], item["answer"], ((start, end),), item["note"])

@@ -133,7 +133,8 @@ class RunEvents:
             visitor.document = read_paste(pasted or "")
         text = "" if visitor.document is None else visitor.document.text
         example = self.site.example(setup.example)
-        visitor.evidence = () if example is None else example.evidence_of(setup.question)
+        suggestion = None if example is None else example.suggestion(setup.question)
+        visitor.evidence = () if suggestion is None else suggestion.evidence
         wanted = RunRequest(
             document=text,
             question=setup.question,
