@@ -12,8 +12,8 @@ import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from sliminfer.decoder import SUPPORTED
 from sliminfer.attention import choose_attention
+from sliminfer.decoder import SUPPORTED
 from sliminfer.errors import ModelError
 from sliminfer.shapes import ModelShape
 
