@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sliminfer.config import PruneStep, SlimConfig
-from tests.figures.synthetic import long_prompt, prompt_of, prune_events, run_of
+from sliminfer.events import BlocksPruned, LayerDone, PromptReady
+from tests.figures.synthetic import events_of, long_prompt, prompt_of, prune_events, run_of
 from viz.figures.kept import cell, kept_html, kept_table, panel_html
 from viz.figures.kept_map import KeptMap, Regions, kept_tile
+from viz.figures.run import SideView
 
 LAYERS = 12
 CONFIG = SlimConfig.preset("paper", LAYERS)
@@ -171,3 +174,35 @@ def test_speed_hardly_depends_on_the_length() -> None:
         panel_html(long, 0, long.tokens, 4096)
         best = min(best, time.perf_counter() - begun)
     assert best < 0.5  # 24 ms on a quiet laptop core
+
+
+def test_a_method_that_reads_twice_is_drawn_as_its_second_reading() -> None:
+    prompt = long_prompt(800)
+    step = replace(prune_events(prompt, CONFIG)[0], layer=0)
+    kept = KeptMap.of(len(prompt), LAYERS, [step])
+    assert kept.tokens_per_layer == [len(step.kept)] * LAYERS
+    assert len(kept.stages) == 1
+    assert cell(kept, prompt, 0, int(step.kept[-1]))["kept"] is True
+    assert "second" in kept_html(kept)
+
+
+def test_what_was_kept_may_be_told_late() -> None:
+    """On a GPU the prune events follow the last layer: until then only layers that are known are drawn."""
+    events = list(events_of(long_prompt(800), CONFIG, LAYERS))
+    late = sorted(
+        (
+            event
+            for event in events
+            if event.side == "pruned" and isinstance(event, PromptReady | LayerDone | BlocksPruned)
+        ),
+        key=lambda event: isinstance(event, BlocksPruned),
+    )
+    side = SideView("pruned")
+    known = []
+    for event in late:
+        side = side.after(event)
+        known.append(KeptMap.from_side(side, CONFIG).done)
+    first = CONFIG.steps[0].layer
+    assert max(known[:-2]) == first
+    assert known[-1] == LAYERS
+    assert tuple(KeptMap.from_side(side, CONFIG).tokens_per_layer) == side.alive

@@ -206,6 +206,8 @@ def _began(stage: Stage) -> str:
     if step is None:
         return "the whole prompt"
     dropped = step.alive_before - len(step.kept)
+    if step.layer == 0:
+        return f"a first reading of the whole prompt, {plural(dropped, 'token')} dropped before the second"
     return f"prune step at layer {step.layer}, {plural(dropped, 'token')} dropped"
 
 

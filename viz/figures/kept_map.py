@@ -87,29 +87,46 @@ class KeptMap:
         regions: Regions = Regions(),
         done: int | None = None,
     ) -> KeptMap:
-        """The map after the prune steps `pruned`; `done` is the number of layers run, all by default."""
+        """The map after the prune steps `pruned`; `done` is the number of layers run, all by default.
+
+        A step at layer 0 is that of a method which reads the prompt, prunes, and reads what is left from the
+        start: the map is of the second reading.
+        """
         done = layers if done is None else done
-        steps = [step for step in pruned if step.layer < done]
-        firsts = [0, *(step.layer for step in steps)]
-        ends = [*firsts[1:], done]
-        alive = np.zeros((len(firsts), tokens), np.bool_)
-        alive[0] = True
-        for row, step in enumerate(steps, start=1):
-            alive[row, step.kept] = True
+        steps: list[BlocksPruned | None] = [step for step in pruned if step.layer < done]
+        if not (steps and steps[0] is not None and steps[0].layer == 0):
+            steps.insert(0, None)
+        firsts = [0 if step is None else step.layer for step in steps]
+        alive = np.ones((len(steps), tokens), np.bool_)
+        for row, step in zip(alive, steps, strict=True):
+            if step is not None:
+                row[:] = False
+                row[step.kept] = True
         stages = tuple(
             Stage(first, end, int(row.sum()), step)
-            for first, end, row, step in zip(firsts, ends, alive, [None, *steps], strict=True)
+            for first, end, row, step in zip(firsts, [*firsts[1:], done], alive, steps, strict=True)
         )
         return cls(tokens, layers, done, stages, alive, regions)
 
     @classmethod
     def from_side(cls, side: SideView, config: SlimConfig, evidence: Sequence[Span] = ()) -> KeptMap:
-        """The map of a side so far; its prompt must be ready."""
+        """The map of a side so far; its prompt must be ready.
+
+        On a GPU the engine tells what was kept only after the last layer, so layers that ran over fewer
+        tokens than is known to have been kept count as not run yet.
+        """
         if side.prompt is None:
             raise ValueError("the side has no prompt yet: draw its map after PromptReady")
         tokens = len(side.prompt)
         regions = Regions.of(tokens, config, side.prompt.question, evidence)
-        return cls.of(tokens, side.layers, side.pruned, regions, side.layers_done)
+        kept = {step.layer: len(step.kept) for step in side.pruned}
+        told, done = tokens, 0
+        for layer, alive in enumerate(side.alive):
+            told = kept.get(layer, told)
+            if alive != told:
+                break
+            done = layer + 1
+        return cls.of(tokens, side.layers, side.pruned, regions, done)
 
     @property
     def survived(self) -> NDArray[np.int32]:

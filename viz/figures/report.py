@@ -59,7 +59,8 @@ def report_html(
         f'<p class="lead">{escape(_lead(run))}</p>',
         f"<h2>Question</h2><p>{escape(question)}</p>",
         f'<h2>Answers</h2><div class="answers">{"".join(_answer(side) for side in run.sides)}</div>',
-        f'<h2>Time and memory</h2><div class="part">{cards_html(run)}<div class="fig">{cards_table(run).details()}</div></div>',
+        f'<h2>Time and memory</h2><div class="part">{cards_html(run)}',
+        f'<div class="fig">{cards_table(run).details()}</div></div>',
         compare_html(run),
     ]
     replay = replay_html(run)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from sliminfer.cache.records import CacheEvent
 from sliminfer.events import (
     BlocksPruned,
+    CacheNews,
     Compared,
     Event,
     Failed,
@@ -28,10 +30,12 @@ class SideView:
 
     Attributes:
         layers: decoder layers of the model; 0 before the prompt is ready.
-        layers_done: layers already run over the prompt.
+        layers_done: layers already run over the prompt; a method that reads twice begins again at 0.
+        alive: prompt tokens that each of them ran over [layers_done].
         pruned: prune steps so far, by rising layer.
         pieces: text of each answer token so far [tokens].
         piece_at: when each of them was on the host, seconds since the prompt was ready [tokens].
+        cache: what the KV cache told of itself, for `sliminfer.cache.timeline`.
         reason: why the answer ended: eos, length or stopped; empty while it goes on.
         error: one sentence if the side failed.
     """
@@ -40,10 +44,12 @@ class SideView:
     prompt: Prompt | None = None
     layers: int = 0
     layers_done: int = 0
+    alive: tuple[int, ...] = ()
     tokenize_s: float = math.nan
     pruned: tuple[BlocksPruned, ...] = ()
     pieces: tuple[str, ...] = ()
     piece_at: tuple[float, ...] = ()
+    cache: tuple[CacheEvent, ...] = ()
     metrics: RunMetrics | None = None
     reason: str = ""
     final_text: str | None = None
@@ -55,11 +61,14 @@ class SideView:
             case PromptReady():
                 return SideView(self.side, prompt=event.prompt, layers=event.layers, tokenize_s=event.tokenize_s)
             case LayerDone():
-                return replace(self, layers_done=event.layer + 1)
+                alive = (*self.alive[: event.layer], event.alive)
+                return replace(self, layers_done=event.layer + 1, alive=alive)
             case BlocksPruned():
                 return replace(self, pruned=(*self.pruned, event))
             case FirstToken() | Token():
                 return replace(self, pieces=(*self.pieces, event.text), piece_at=(*self.piece_at, event.at))
+            case CacheNews():
+                return replace(self, cache=(*self.cache, event.change))
             case Finished():
                 return replace(self, metrics=event.metrics, reason=event.reason, final_text=event.text)
             case Stopped():
