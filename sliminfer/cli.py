@@ -7,7 +7,8 @@ import sys
 
 import typer
 
-from sliminfer.commands import models, run
+from sliminfer.commands import ablate, models, run
+from sliminfer.commands import eval as eval_command
 from sliminfer.errors import SlimError
 
 try:  # typer carries its own copy of click since 0.26
@@ -23,6 +24,8 @@ app = typer.Typer(
 )
 app.command("run")(run.command)
 app.command("models")(models.command)
+app.command("eval")(eval_command.command)
+app.command("ablate")(ablate.command)
 
 
 def main() -> None:

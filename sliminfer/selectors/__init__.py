@@ -25,6 +25,7 @@ __all__ = [
     "check_method",
     "make_selector",
     "published",
+    "register",
     "selector_class",
 ]
 
@@ -43,6 +44,12 @@ def selector_class(name: str) -> type[Selector]:
     if name not in _METHODS:
         raise ConfigError(f"Unknown method {name!r}: choose one of {', '.join(_METHODS)}.")
     return _METHODS[name]
+
+
+def register(method: type[Selector]) -> type[Selector]:
+    """Make `method` known by its name to configs, engine and command line; usable as a class decorator."""
+    _METHODS[method.name] = method
+    return method
 
 
 def make_selector(config: SlimConfig, prompt: PromptView) -> Selector:

@@ -1,0 +1,75 @@
+"""`sliminfer eval`: accuracy and speed of pruning methods against the full model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sliminfer.commands import measuring, options
+from sliminfer.config import DEFAULT_PRESET
+
+if TYPE_CHECKING:
+    from sliminfer.config import SlimConfig
+
+
+def command(
+    suite: measuring.Suites = "needle,multikey,quote",
+    context: measuring.Contexts = "4096",
+    methods: Annotated[str, typer.Option(help="Comma-separated pruning methods; full is always run.")] = "sliminfer",
+    examples: measuring.Examples = 50,
+    seed: measuring.Seed = 0,
+    model: options.Model = "demo",
+    prune: options.Prune = None,
+    preset: options.Preset = DEFAULT_PRESET,
+    config: options.ConfigFile = None,
+    match_flops: Annotated[
+        str | None, typer.Option(help="FLOP speed-ups that every method's schedule is solved for: 1.5,2,2.5,3.")
+    ] = None,
+    filler: measuring.FillerText = None,
+    data: measuring.Data = measuring.DATA,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    attention: options.Attention = "auto",
+    json: measuring.Result = None,
+) -> None:
+    """Ask seeded questions about long texts, on the full model and under each pruning method."""
+    asked = dict(locals())  # before anything else is a local
+    from sliminfer.evaluate import Variant
+
+    names = [name for name in (part.strip() for part in methods.split(",")) if name and name != "full"]
+    targets = [] if match_flops is None else measuring.numbers(match_flops, "--match-flops")
+    job = measuring.prepare(suite, context, examples, seed, filler, data, model, device, dtype, attention)
+    layers = job.engine.loaded.layers
+    configs = method_configs(list(dict.fromkeys(names)), options.make_config(layers, prune, preset, config), layers)
+    if targets:
+        variants = {}
+        for length in job.contexts:
+            solved = [
+                measuring.solve(job, f"{name}@{target:g}x", made, length, target)
+                for name, made in configs.items()
+                for target in targets
+            ]
+            variants[length] = [variant for variant in solved if variant is not None]
+    else:
+        plain = [Variant(name, made) for name, made in configs.items()]
+        variants = dict.fromkeys(job.contexts, plain)
+    path = measuring.result_path(json, "eval", asked)
+    records = measuring.measure(job, variants, path, "eval")
+    if job.shard.first:
+        measuring.finish(measuring.result(job, variants, records), json, path)
+
+
+def method_configs(names: list[str], base: SlimConfig, layers: int) -> dict[str, SlimConfig]:
+    """Each method under the schedule of `base`; methods that prune once keep their own where it has more steps."""
+    from sliminfer.selectors import check_method, published, selector_class
+
+    configs = {}
+    for name in names:
+        changes: dict[str, Any] = {"method": name, "options": base.options if name == base.method else {}}
+        if len(base.steps) > 1 and selector_class(name).one_step:
+            own = published(name, layers)
+            changes |= {"steps": own.steps, "options": own.options}
+        configs[name] = base.with_changes(**changes)
+        check_method(configs[name])
+    return configs

@@ -1,0 +1,257 @@
+"""What `eval`, `sweep`, `ablate` and `tune` have in common: options, files of finished examples, the loop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sliminfer.commands import options
+from sliminfer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sliminfer.config import SlimConfig
+    from sliminfer.engine import SlimEngine
+    from sliminfer.evaluate import Variant
+    from sliminfer.prompts import Prompt
+    from sliminfer.records import Record
+    from sliminfer.shards import Shard
+    from sliminfer.tasks.items import EvalSuite
+
+DATA = Path("data")
+
+Suites = Annotated[str, typer.Option("--suite", help="Comma-separated suites: planted (all five) or some of them.")]
+Contexts = Annotated[str, typer.Option("--context", help="Comma-separated prompt lengths in tokens: 4096,8192.")]
+Examples = Annotated[int, typer.Option(help="Examples per suite and context.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+FillerText = Annotated[
+    Path | None,
+    typer.Option("--filler", help="Text to plant facts in: .txt, .xz or a folder [default: the example documents]."),
+]
+Data = Annotated[Path, typer.Option(help="Folder with benchmark files.")]
+Result = Annotated[
+    str | None,
+    typer.Option("--json", help="Result file, or - for stdout; finished examples are kept beside it [default: runs/]."),
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model, what to ask it, and this process's part in it."""
+
+    engine: SlimEngine
+    suites: list[EvalSuite]
+    contexts: list[int]
+    examples: int
+    seed: int
+    shard: Shard
+    filler: Path | None
+
+    def first_prompt(self, context: int) -> Prompt:
+        """The prompt of the first example at `context`, by whose length schedules are solved."""
+        return self.suites[0].item(context, 0).prompt(self.engine.loaded.tokenizer)
+
+
+def prepare(
+    suite: str,
+    context: str,
+    examples: int,
+    seed: int,
+    filler: Path | None,
+    data: Path,
+    model: str,
+    device: str,
+    dtype: str,
+    attention: str,
+) -> Job:
+    """The job that the options name, with the model loaded and warm."""
+    from sliminfer.catalogue import Sources, find_suites
+    from sliminfer.engine import SlimEngine
+    from sliminfer.shards import Shard
+
+    contexts = whole_numbers(context, "--context")
+    if examples < 1:
+        raise ConfigError(f"{examples} examples measure nothing: give at least 1.")
+    shard = Shard.of_environment()
+    loaded = options.load(model, shard.device(device), dtype, attention)
+    suites = find_suites(suite, Sources(loaded.tokenizer, seed, filler, data, max(contexts)))
+    if max(contexts) > loaded.shape.context:
+        raise ConfigError(
+            f"{model} reads at most {loaded.shape.context:,} tokens: choose a --context of at most that, not "
+            f"{max(contexts):,}."
+        )
+    engine = SlimEngine(loaded)
+    engine.warm_up()
+    return Job(engine, suites, contexts, examples, seed, shard, filler)
+
+
+def solve(job: Job, label: str, config: SlimConfig, context: int, target: float) -> Variant | None:
+    """`config` with its schedule solved for a FLOP speed-up on a prompt of the job at `context` tokens.
+
+    None, and a word to the user, where it is out of reach.
+    """
+    from sliminfer.evaluate import Variant
+    from sliminfer.matching import match_flops
+
+    prompt = job.first_prompt(context)
+    try:
+        solved = match_flops(config, job.engine.loaded.shape, len(prompt), target, prompt.question)
+        return Variant(label, solved, target)
+    except ConfigError as error:
+        if job.shard.first:
+            print(f"{label} is left out at {context:,} tokens. {error}", file=sys.stderr)
+        return None
+
+
+def measure(job: Job, variants: Mapping[int, Sequence[Variant]], result: Path, what: str) -> list[Record]:
+    """Run the job under the variants of each context, with a progress bar.
+
+    A Ctrl-C keeps what is done and says how to go on.
+    """
+    from sliminfer.evaluate import evaluate, runs_left, share, work_list
+    from sliminfer.progress import progress_bar
+    from sliminfer.records import RecordStore
+
+    work = work_list(job.suites, variants, job.examples)
+    store = RecordStore(result, settings(job), job.shard.rank)
+    share(store, job.shard)
+    try:
+        with progress_bar(runs_left(work, store, job.shard), what, shown=job.shard.first) as step:
+            return evaluate(
+                job.engine, work, store, job.shard, lambda r: step(f"{r.suite} {r.context:,} {r.variant}")
+            )
+    except KeyboardInterrupt:
+        if job.shard.first:
+            print(
+                f"Stopped with {len(store.records)} finished runs in {store.folder}/{store.stem}.examples-*.jsonl: "
+                "the same command goes on from there.",
+                file=sys.stderr,
+            )
+        raise typer.Exit(130) from None
+
+
+def settings(job: Job) -> dict[str, Any]:
+    """What all examples of one result share."""
+    loaded = job.engine.loaded
+    return {
+        "model": loaded.name,
+        "dtype": loaded.dtype_name,
+        "seed": job.seed,
+        "filler": str(job.filler) if job.filler else None,
+    }
+
+
+def result_path(json_option: str | None, kind: str, asked: dict[str, Any]) -> Path:
+    """Where the result goes: as `--json` says, or a place in runs/ that the same options find again."""
+    if json_option not in (None, "-"):
+        assert json_option is not None
+        return Path(json_option)
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return Path("runs") / f"{kind}-{digest}.json"
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """The positive whole numbers of a comma-separated list."""
+    numbers = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        if not part.isdigit() or int(part) < 1:
+            raise ConfigError(f"{option} has {part!r}: give positive whole numbers such as 4096,8192.")
+        numbers.append(int(part))
+    if not numbers:
+        raise ConfigError(f"{option} is empty: give a number such as 4096.")
+    return numbers
+
+
+def result(job: Job, variants: Mapping[int, Sequence[Variant]], records: Sequence[Record]) -> dict[str, Any]:
+    """The result file: where it comes from, what was compared, and a row per suite, context and variant."""
+    from sliminfer.provenance import provenance
+    from sliminfer.summary import averages, summarise
+
+    rows = summarise(records, variants)
+    source = provenance(job.engine.loaded)
+    return {
+        "model": source["model"],
+        "device": source["device"],
+        "dtype": source["dtype"],
+        "provenance": source,
+        "commits": sorted({record.commit for record in records if record.commit}),
+        "processes": job.shard.world,
+        "suites": [suite.name for suite in job.suites],
+        "contexts": job.contexts,
+        "examples": job.examples,
+        "seed": job.seed,
+        "filler": str(job.filler) if job.filler else "example documents",
+        "variants": [
+            {"variant": v.label, "context": context, "flops_target": v.target, "config": v.config.to_dict()}
+            for context, here in variants.items()
+            for v in here
+        ],
+        "results": rows,
+        "averages": averages(rows),
+    }
+
+
+def finish(data: dict[str, Any], json_option: str | None, path: Path) -> None:
+    """Write the result and, unless it goes to stdout, show it as a table."""
+    if json_option == "-":
+        options.write_json(data, "-")
+        return
+    options.write_json(data, str(path))
+    show_table(data["results"])
+    for row in data["averages"]:
+        print(f"{row['variant']} at {row['context']:,}: average over {row['suites']} suites {row['accuracy']:.3f}")
+    failed = sum(row["failed"] for row in data["results"])
+    if failed:
+        print(f"{failed} runs failed; the same command tries them again.", file=sys.stderr)
+    print(f"Written to {path}.", file=sys.stderr)
+
+
+def show_table(rows: Sequence[dict[str, Any]]) -> None:
+    """The rows of `summary.summarise` for a terminal."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, padding=(0, 1))
+    for heading in ("suite", "context", "variant"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "context" else "left")
+    for heading in ("n", "accuracy", "95 %", "agree", "KL", "evidence", "FLOPs x", "TTFT x", "TTFT s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        speedup = row["speedup"]
+        table.add_row(
+            row["suite"],
+            f"{row['context']:,}",
+            row["variant"],
+            str(row["examples"]),
+            _number(row["accuracy"], ".3f"),
+            f"{_number(row['accuracy_low'], '.2f')}-{_number(row['accuracy_high'], '.2f')}",
+            _number(row["agreement"], ".3f"),
+            _number(row["first_token_kl"], ".4f"),
+            _number(row["evidence_kept"], ".3f"),
+            _number(speedup["ttft_flops"], ".2f"),
+            _number(speedup["ttft"], ".2f"),
+            _number(row["ttft_s"], ".3f"),
+        )
+    # A narrow terminal wraps whole lines, which reads better than cut figures.
+    console = Console()
+    console.width = max(console.width, 200)
+    console.print(table)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """The numbers of a comma-separated list."""
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise ConfigError(f"{option} is {text!r}: give numbers such as 1.5,2,3.") from error

@@ -1,0 +1,75 @@
+"""The commands in this process, on a tiny model from disk: files, contracts, mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sliminfer.cli import app
+from sliminfer.errors import SlimError
+
+ROW = {
+    "suite", "context", "method", "variant", "flops_target", "examples", "failed", "accuracy", "accuracy_low",
+    "accuracy_high", "agreement", "first_token_kl", "evidence_kept", "prompt_tokens", "ttft_s",
+    "decode_tokens_per_s", "prompt_kv_bytes", "peak_bytes", "speedup",
+}  # fmt: skip
+
+
+def invoke(*arguments: object) -> str:
+    """What the command prints on stdout; raises what it raised."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments], standalone_mode=False, catch_exceptions=False)
+    return result.stdout
+
+
+@pytest.fixture
+def common(model_folder: Path, filler: Path, tmp_path: Path) -> list[object]:
+    return [
+        "--model", model_folder, "--device", "cpu", "--dtype", "float32", "--filler", filler,
+        "--context", 768, "--json", tmp_path / "result.json",
+    ]  # fmt: skip
+
+
+def result(tmp_path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((tmp_path / "result.json").read_text())
+    return data
+
+
+def test_eval_writes_rows_with_their_origin(common: list[object], tmp_path: Path) -> None:
+    asked = ["--suite", "needle", "--methods", "full,sliminfer", "--examples", 1, "--prune", "3:0.5"]
+    shown = invoke("eval", *common, *asked)
+    data = result(tmp_path)
+    assert [row["variant"] for row in data["results"]] == ["full", "sliminfer"]
+    assert all(set(row) == ROW for row in data["results"])
+    assert data["provenance"]["device"] == "cpu"
+    assert data["variants"][0]["config"]["steps"] == [{"layer": 3, "keep": 0.5}]
+    assert "sliminfer" in shown
+
+
+def test_eval_matches_flops_for_every_method(common: list[object], tmp_path: Path) -> None:
+    invoke(
+        "eval", *common, "--suite", "needle", "--methods", "sliminfer,streaming", "--examples", 1,
+        "--match-flops", "1.5",
+    )  # fmt: skip
+    pruned = [row for row in result(tmp_path)["results"] if row["variant"] != "full"]
+    assert [row["variant"] for row in pruned] == ["sliminfer@1.5x", "streaming@1.5x"]
+    for row in pruned:
+        assert row["speedup"]["ttft_flops"] == pytest.approx(1.5, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--suite", "riddles"], "Unknown suite 'riddles'"),
+        (["--context", "many"], "--context has 'many'"),
+        (["--context", "999999"], "reads at most"),
+        (["--examples", "0"], "give at least 1"),
+        (["--methods", "magic"], "Unknown method 'magic'"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(common: list[object], options: list[str], message: str) -> None:
+    with pytest.raises(SlimError, match=message):
+        invoke("eval", *common, *options)
