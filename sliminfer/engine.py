@@ -18,6 +18,7 @@ from sliminfer.events import Compared, Event, Failed, Finished, Side, Stopped
 from sliminfer.metrics import Comparison
 from sliminfer.models import LoadedModel
 from sliminfer.prompts import Prompt, build_prompt
+from sliminfer.selectors import check_method
 from sliminfer.side_run import RunRequest, SideRun
 
 __all__ = ["RunRequest", "SlimEngine"]
@@ -37,6 +38,7 @@ class SlimEngine:
     def prepare(self, request: RunRequest, prompt: Prompt | None = None) -> Prompt:
         """The request's prompt (or the given one); raises SlimError where it cannot be run on this model."""
         request.config.check_model(self.loaded.shape.layers)
+        check_method(request.config)
         if prompt is None:
             prompt = build_prompt(self.loaded.tokenizer, request.document, request.question)
         wanted = len(prompt) + request.max_new_tokens

@@ -84,14 +84,17 @@ def test_run_prints_the_contract(model_folder: Path, tmp_path: Path) -> None:
 
 def test_run_for_a_reader(model_folder: Path, tmp_path: Path) -> None:
     document, out = tmp_path / "log.md", tmp_path / "deep" / "out.json"
-    document.write_text("# Log\n\n" + "The keeper wrote it down. " * 20)
+    document.write_text("# Log\n\n" + "The keeper wrote it down. " * 90)
     done = sliminfer(
         "run", "--document", document, "--question", "Who?", "--model", model_folder,
-        "--preset", "gentle", "--max-new-tokens", 3, "--json", out,
+        "--method", "gemfilter", "--match-flops", 1.5, "--max-new-tokens", 3, "--json", out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "TTFT" in done.stdout
-    jsonschema.validate(json.loads(out.read_text()), CONTRACT)
+    data = json.loads(out.read_text())
+    jsonschema.validate(data, CONTRACT)
+    assert data["config"]["method"] == "gemfilter"
+    assert data["speedup"]["ttft_flops"] == pytest.approx(1.5, rel=0.03)
 
 
 def test_models_lists_what_fits() -> None:
@@ -115,6 +118,7 @@ def test_models_lists_what_fits() -> None:
         (["run", "--document", "requirements.txt", "--question", "x", "--prune", "99:0.5"], "does not exist"),
         (["run", "--document", "requirements.txt", "--question", "x", "--device", "cuda:7"], "not available"),
         (["run", "--document", "requirements.txt", "--question", "x", "--method", "magic"], "Unknown method"),
+        (["run", "--document", "requirements.txt", "--question", "x", "--match-flops", "99"], "choose between 1 and"),
         (["models", "--context", "0"], "at least 1"),
         (["dance"], "dance"),
         ([], "command"),

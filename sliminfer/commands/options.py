@@ -27,6 +27,9 @@ Prune = Annotated[
 Preset = Annotated[str, typer.Option(help=f"Schedule where --prune is not given: {', '.join(PRESETS)}.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="JSON config or preset file of `tune`.")]
 Method = Annotated[str | None, typer.Option(help="Pruning method [default: sliminfer].")]
+MatchFlops = Annotated[
+    float | None, typer.Option(help="Solve the method's keeps for this FLOP speed-up of the prefill, such as 2.3.")
+]
 JsonFile = Annotated[str | None, typer.Option("--json", help="Write the result as JSON to a file, or - for stdout.")]
 
 
@@ -50,12 +53,15 @@ def make_config(
 ) -> SlimConfig:
     """The config that the options name for a model of `layers` layers.
 
-    `--prune` wins over `--config`, which wins over `--preset`; `method` and other changes go on top.
+    `--prune` wins over `--config`, which wins over `--preset`; `method` and other changes go on top. A method
+    that comes with nothing else has its published setting.
     """
-    from sliminfer.selectors import selector_class
+    from sliminfer.selectors import check_method, published
 
     if config_file is not None:
         config = SlimConfig.from_file(config_file)
+    elif method is not None and preset == DEFAULT_PRESET:
+        config = published(method, layers)
     else:
         config = SlimConfig.preset(preset, layers)
     if prune is not None:
@@ -64,7 +70,7 @@ def make_config(
         changes["method"] = method
     config = config.with_changes(**changes) if changes else config
     config.check_model(layers)
-    selector_class(config.method)
+    check_method(config)
     return config
 
 

@@ -24,6 +24,7 @@ def command(
     preset: options.Preset = DEFAULT_PRESET,
     config: options.ConfigFile = None,
     method: options.Method = None,
+    match_flops: options.MatchFlops = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Nucleus for sampling.")] = 1.0,
@@ -35,14 +36,19 @@ def command(
     json: options.JsonFile = None,
 ) -> None:
     """Ask one question about one document, on the full and on the pruned model."""
+    from sliminfer import matching
     from sliminfer.documents import load_document
     from sliminfer.engine import RunRequest, SlimEngine
     from sliminfer.events import FirstToken, PromptReady, Token
+    from sliminfer.prompts import build_prompt
     from sliminfer.results import RunResult
 
     text = load_document(document).text
     loaded = options.load(model, device, dtype, attention)
     slim_config = options.make_config(loaded.layers, prune, preset, config, method)
+    if match_flops is not None:
+        prompt = build_prompt(loaded.tokenizer, text, question)
+        slim_config = matching.match_flops(slim_config, loaded.shape, len(prompt), match_flops, prompt.question)
     engine = SlimEngine(loaded)
     request = RunRequest(text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels)
     events = engine.compare(request)
