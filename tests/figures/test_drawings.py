@@ -134,6 +134,21 @@ def test_any_numbers_can_be_charted(numbers: list[float], log: bool) -> None:
     figure_png(chart)
 
 
+def test_probes_still_running_leave_gaps() -> None:
+    """Diffusion streams: what is not known yet is NaN."""
+    partial = diffusion_of()
+    for name in ("removed_logprob", "random_median", "random_low", "random_high"):
+        getattr(partial, name)[4:] = np.nan
+    partial.attention_share[:] = np.nan
+    partial.similarity[2:] = np.nan
+    partial.input_removed_logprob = math.nan
+    for chart in (removal_chart(partial), attention_chart(partial)):
+        figure_png(chart)
+        assert "NaN" not in plotly_figure(chart).to_json()
+        assert "nan" not in chart.table.html().lower()
+    assert (similarity_grid(partial).cells[2:] == 0).all()
+
+
 def test_cells_become_pixels_one_to_one() -> None:
     shares = np.linspace(0, 1, 60, dtype=np.float32).reshape(5, 12)
     image = Image.open(io.BytesIO(cells_png(share_levels(shares)))).convert("RGBA")

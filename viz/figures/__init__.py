@@ -28,6 +28,7 @@ What was kept
 Other tabs
     diffusion.attention_chart / removal_chart(result) -> Chart, similarity_grid(result) -> Grid
     residency.residency_grid(timeline) -> Grid, bytes_chart(timeline) -> Chart, in_words(timeline) -> str
+                                              timeline = cache.timeline.measured(side.cache, side.piece_at)
     methods.methods_grid({name: kept_map}) -> Grid, methods_table([MethodRun, ...]) -> Table
     methods.accuracy_chart([Outcome, ...], yours=None, front=False) -> Chart
     plotly_chart.plotly_figure(chart) -> go.Figure   for gr.Plot(show_label=False, container=False); put

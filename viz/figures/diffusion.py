@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,9 +62,13 @@ def removal_chart(result: DiffusionResult) -> Chart:
         Band("random blocks, middle half", layers, values(result.random_low), values(result.random_high), "plain"),
         Line("random blocks, median", layers, values(result.random_median), "plain", "dash"),
         Line("the span’s blocks", layers, values(result.removed_logprob), "kept", markers=True),
-        Rule("nothing removed", result.full_logprob, "fresh"),
-        Rule("removed from the input", result.input_removed_logprob, "warm"),
     ]
+    for name, value, role in (
+        ("nothing removed", result.full_logprob, "fresh"),
+        ("removed from the input", result.input_removed_logprob, "warm"),
+    ):
+        if math.isfinite(value):
+            marks.append(Rule(name, value, role))
     return Chart(
         title="What removing the span costs",
         note="Log-probability of the full model’s answer when blocks are gone from a layer on.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from math import log10
 
+import numpy as np
 import plotly.graph_objects as go
 
 from viz.figures.chart import Axis, Band, Chart, Line, Mark, Points, Rule
@@ -65,9 +66,11 @@ def _add(figure: go.Figure, mark: Mark, palette: Palette) -> None:
             )
         case Band():
             red, green, blue = rgb(colour)
+            known = np.isfinite(mark.low) & np.isfinite(mark.high)
+            x, low, high = mark.x[known], mark.low[known], mark.high[known]
             figure.add_scatter(
-                x=[*mark.x, *mark.x[::-1]],
-                y=[*mark.high, *mark.low[::-1]],
+                x=[*x, *x[::-1]],
+                y=[*high, *low[::-1]],
                 name=mark.name,
                 fill="toself",
                 fillcolor=f"rgba({red},{green},{blue},0.2)",
