@@ -1,4 +1,5 @@
-// The marked document: a click tells which token was hit, and a token told from elsewhere is scrolled to.
+// The marked document: a click tells which token was hit, a selection which tokens were picked, and a token told
+// from elsewhere is scrolled to.
 let cached = null; // the token table of the text now shown, decoded once
 
 function table() {
@@ -84,13 +85,33 @@ function tokenAt(event) {
   const span = node?.parentElement?.closest(".doc-text span");
   const known = table();
   if (!span || !known) return null;
+  const start = startOf(span);
+  const caret = spot.offset ?? spot.startOffset;
+  const index = search(known.starts, start + (covers(node, caret - 1, event) ? caret - 1 : caret));
+  return index < 0 ? null : known.tokens[index];
+}
+
+// UTF-16 offset in the document of a span's first character.
+function startOf(span) {
+  const known = table();
   let start = known.starts[Math.max(0, search(known.tokens, +span.dataset.token))];
   for (let before = previous(span); before?.dataset.token === span.dataset.token; before = previous(before)) {
     start += before.textContent.length;
   }
-  const caret = spot.offset ?? spot.startOffset;
-  const index = search(known.starts, start + (covers(node, caret - 1, event) ? caret - 1 : caret));
-  return index < 0 ? null : known.tokens[index];
+  return start;
+}
+
+// Half-open token range of the text that is selected in the document; null where none is.
+function selected() {
+  const selection = window.getSelection();
+  if (!selection.rangeCount || selection.isCollapsed) return null;
+  const range = selection.getRangeAt(0);
+  const span = range.startContainer.parentElement?.closest(".doc-text span");
+  if (!span || !element.contains(span)) return null;
+  const known = table();
+  const start = startOf(span) + range.startOffset;
+  const last = search(known.starts, start + range.toString().length - 1);
+  return { start: known.tokens[Math.max(0, search(known.starts, start))], end: known.tokens[Math.max(0, last)] + 1 };
 }
 
 function previous(span) {
@@ -103,6 +124,10 @@ element.addEventListener("click", (event) => {
   if (token === null) return;
   show(token, false);
   window.dispatchEvent(new CustomEvent("slim-token", { detail: { token, from: element } }));
+});
+element.addEventListener("pointerup", (event) => {
+  const range = event.target.closest(".doc-text") && selected();
+  if (range) trigger("pick", range);
 });
 window.addEventListener("slim-token", (event) => {
   if (event.detail.from === element || !element.isConnected) return;

@@ -45,12 +45,12 @@ def _page() -> str:
     server = "{kept_panel: window.kept_panel, kept_cell: window.kept_cell}"
     body = "".join(f'<div id="{name}">{html}</div>' for name, (_, html) in parts.items())
     code = "".join(
-        f'((element, server, watch) => {{{script(file)}}})(document.getElementById("{name}"), {server});'
+        f'((element, server, trigger, watch) => {{{script(file)}}})(document.getElementById("{name}"), {server}, told);'
         for name, (file, _) in parts.items()
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>figures</title><style>{stylesheet()}</style>'
-        f"<body>{body}<script>{code}</script></body></html>"
+        f"<body>{body}<script>const told = (name, data) => {{ window[name] = data }};{code}</script></body></html>"
     )
 
 
@@ -148,6 +148,23 @@ def test_a_token_told_by_the_map_is_found_in_the_document_and_back(browser_page:
     page.mouse.click(spot["x"], spot["y"])
     assert page.evaluate("window.told") == token
     assert highlighted(page) == PROMPT.text[start:end]
+
+
+@pytest.mark.parametrize(("first", "length"), [(2, 1), (150, 40), (700, 200)])
+def test_selecting_text_picks_its_tokens(browser_page: Page, first: int, length: int) -> None:
+    page = browser_page
+    inside = [i for i, span in enumerate(PROMPT.document_spans()) if span is not None]
+    start, end = inside[first], inside[first + length]
+    for token in (start, end - 1):
+        page.evaluate(f"window.dispatchEvent(new CustomEvent('slim-token', {{detail: {{token: {token}}}}}))")
+        page.evaluate("window.kept_ends = (window.kept_ends || []).concat([...CSS.highlights.get('slim-token')])")
+    page.evaluate(
+        "(() => { const [a, b] = window.kept_ends.splice(0); const s = window.getSelection();"
+        "s.setBaseAndExtent(a.startContainer, a.startOffset, b.endContainer, b.endOffset);"
+        "b.startContainer.parentElement.dispatchEvent(new PointerEvent('pointerup', {bubbles: true})); })()"
+    )
+    assert page.evaluate("window.pick") == {"start": start, "end": end}
+    page.evaluate("window.getSelection().removeAllRanges()")
 
 
 def test_the_view_of_a_layer_marks_only_what_enters_it(browser_page: Page) -> None:

@@ -42,4 +42,6 @@ Files
 
 Use gr.HTML(..., apply_default_css=False). A server function gets one dict (gradio passes a single argument).
 A click in the map or the document fires `slim-token` on window, which the other one hears; no wiring needed.
+Selecting text in the document triggers its component's `pick` event with {start, end}, a half-open range of
+prompt tokens: `component.pick(fn)`, where fn takes a gr.EventData.
 """

@@ -83,7 +83,7 @@ def stylesheet() -> str:
 def script(name: str) -> str:
     """JavaScript of a figure's behaviour, `assets/js/<name>.js`.
 
-    It is a function body over `element` (the component's root), `server` (Python functions, may be empty)
-    and `watch`, which is what `gr.HTML(js_on_load=...)` runs once; it survives updates of the value.
+    It is a function body over `element` (the component's root), `server` (Python functions, may be empty),
+    `trigger` and `watch`, which is what `gr.HTML(js_on_load=...)` runs once; it survives updates of the value.
     """
     return (ASSETS / "js" / f"{name}.js").read_text(encoding="utf-8")
