@@ -41,7 +41,9 @@ def command(
     targets = [] if match_flops is None else measuring.numbers(match_flops, "--match-flops")
     job = measuring.prepare(suite, context, examples, seed, filler, data, model, device, dtype, attention)
     layers = job.engine.loaded.layers
-    configs = method_configs(list(dict.fromkeys(names)), options.make_config(layers, prune, preset, config), layers)
+    asked_for = prune is not None or config is not None or preset != DEFAULT_PRESET
+    base = options.make_config(layers, prune, preset, config) if asked_for else None
+    configs = method_configs(list(dict.fromkeys(names)), base, layers)
     if targets:
         variants = {}
         for length in job.contexts:
@@ -60,15 +62,21 @@ def command(
         measuring.finish(measuring.result(job, variants, records), json, path)
 
 
-def method_configs(names: list[str], base: SlimConfig, layers: int) -> dict[str, SlimConfig]:
-    """Each method under the schedule of `base`; methods that prune once keep their own where it has more steps."""
+def method_configs(names: list[str], base: SlimConfig | None, layers: int) -> dict[str, SlimConfig]:
+    """Each method in its published setting, or, where `base` is given, under its schedule.
+
+    Methods that prune once keep their own schedule where that of `base` has more steps.
+    """
     from sliminfer.selectors import check_method, published, selector_class
 
     configs = {}
     for name in names:
+        own = published(name, layers)
+        if base is None:
+            configs[name] = own
+            continue
         changes: dict[str, Any] = {"method": name, "options": base.options if name == base.method else {}}
         if len(base.steps) > 1 and selector_class(name).one_step:
-            own = published(name, layers)
             changes |= {"steps": own.steps, "options": own.options}
         configs[name] = base.with_changes(**changes)
         check_method(configs[name])
