@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -95,6 +96,18 @@ def test_metrics_of_the_pruned_side_match_its_events(engine: SlimEngine) -> None
     assert result.comparison.ttft_flops > 1
     assert result.comparison.kv_bytes == pytest.approx(sum(full.prompt_kv.device) / sum(pruned.prompt_kv.device))
     assert [k.tokens for k in pruned.kept] == [sum(b - a for a, b in k.ranges) for k in pruned.kept]
+
+
+def test_a_slow_listener_does_not_slow_the_clock(engine: SlimEngine) -> None:
+    def ttft(delay: float) -> float:
+        for event in engine.run(REQUEST, "full"):
+            time.sleep(delay)
+            if isinstance(event, FirstToken):
+                return event.at
+        raise AssertionError("no first token")
+
+    ttft(0)
+    assert ttft(0.05) < ttft(0) + 0.15  # six layers and the start would add 0.35 s
 
 
 def test_seeded_sampling_repeats_and_differs_by_seed(engine: SlimEngine) -> None:
