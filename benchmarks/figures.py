@@ -22,16 +22,13 @@ import gradio as gr
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from sliminfer.config import SlimConfig
+from tests.browser.chromium import launch
 from tests.figures.synthetic import long_prompt, run_of
 from viz.figures.document import document_html
 from viz.figures.kept import kept_html, panel_html
 from viz.figures.kept_map import KeptMap
 from viz.figures.theme import script, stylesheet
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 SIZES = (("4K x 32", 4096, 32), ("32K x 32", 32_768, 32), ("128K x 80", 131_072, 80))
 PRESSES = 7
 TARGETS_MS = {"map 4K x 32": 60, "document 32K x 32": 600, "map 128K x 80": 2000, "document 128K x 80": 2000}
@@ -131,11 +128,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="save the figures here")
     parser.add_argument("--port", type=int, default=7871)
-    parser.add_argument("--chromium", default="/usr/bin/chromium")
     chosen = parser.parse_args()
     rows = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chosen.chromium, args=FLAGS.split())
+        browser = launch(playwright)
         for size, tokens, layers in SIZES:
             demo = serve(chosen.port, tokens, layers)
             page = browser.new_page(viewport={"width": 1200, "height": 900})

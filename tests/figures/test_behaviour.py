@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from sliminfer.config import SlimConfig
+from tests.browser.chromium import launch
 from tests.figures.synthetic import WORDS, prompt_of, run_of
 from viz.figures.document import document_html
 from viz.figures.kept import cell, kept_html, panel_html
@@ -19,10 +20,6 @@ from viz.figures.theme import script, stylesheet
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 LAYERS = 12
 CONFIG = SlimConfig.preset("paper", LAYERS)
 
@@ -57,7 +54,7 @@ def _page() -> str:
 @pytest.fixture(scope="module")
 def browser_page() -> Iterator[Page]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        browser = launch(playwright)
         page = browser.new_page(viewport={"width": 1100, "height": 900})
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
