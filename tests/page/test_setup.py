@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl
 
 import pytest
@@ -12,12 +13,14 @@ from sliminfer.errors import ConfigError
 from sliminfer.events import LayerDone
 from tests.page.serving import LAYERS, QUESTION, long_text
 from tests.tiny import tiny_loaded
-from viz.page.schedule_input import planned_tokens, promise, read_steps
+from viz.page.schedule_input import promise, read_steps
 from viz.page.setup import MAX_STEPS, Setup, preset_of, preset_steps
 
 FULL = Setup(
     model="some/model", example="tower", question="What & who? ü=1%", steps=(PruneStep(3, 0.255), PruneStep(7, 512)),
-    max_new_tokens=7, temperature=0.7, top_p=0.9, seed=5, block_size=64, sink=2, local=128, query_window=8, repeats=3,
+    max_new_tokens=7, temperature=0.7, top_p=0.9, seed=5, block_size=64, sink=2, local=128, query_window=8,
+    active=0.4, refresh=4, gamma=0.5,
+    repeats=3,
 )  # fmt: skip
 
 
@@ -47,13 +50,13 @@ def test_read_steps_takes_as_many_rows_as_are_shown() -> None:
     assert len(read_steps((MAX_STEPS, *layers, *keeps))) == MAX_STEPS
 
 
-@pytest.mark.parametrize("steps", [((4, 0.25),), ((4, 0.25), (8, 0.125)), ((4, 0.04),), ((1, 0.9), (2, 0.06))])
-def test_the_plan_is_what_the_engine_does(steps: tuple[tuple[int, float], ...]) -> None:
-    config = SlimConfig(steps=tuple(PruneStep(*step) for step in steps))
+def test_the_card_promises_what_the_engine_then_does() -> None:
     loaded = tiny_loaded(layers=LAYERS)
-    request = RunRequest(long_text(12), QUESTION, config, max_new_tokens=1)
-    events = [event for event in SlimEngine(loaded).run(request) if isinstance(event, LayerDone)]
-    assert planned_tokens(config, LAYERS, events[0].alive) == pytest.approx([e.alive for e in events], abs=32)
+    setup = Setup(steps=(PruneStep(4, 0.5), PruneStep(8, 0.25)))
+    request = RunRequest(long_text(12), QUESTION, setup.config(), max_new_tokens=1)
+    alive = [event.alive for event in SlimEngine(loaded).run(request) if isinstance(event, LayerDone)]
+    drawn = re.findall(r"--h:([0-9.]+)%", promise(setup, loaded.shape, alive[0]))
+    assert [float(height) for height in drawn] == pytest.approx([100 * n / alive[0] for n in alive], abs=5)
 
 
 def test_the_card_says_what_is_wrong_with_the_steps() -> None:

@@ -1,10 +1,95 @@
-"""The About tab: the method, what every number means, the limits, what this runs on."""
+"""The About tab: the method, what every number on the page means, the limits, what this runs on."""
 
 from __future__ import annotations
 
+from viz.figures.words import count, escape, size
 from viz.page.site import Site
+
+_METHOD = """
+<h2>What you are looking at</h2>
+<p>A language model reads a prompt layer by layer, and every layer turns every token into a new hidden state. Early
+layers spread what a sentence says to the tokens around it. Once that has happened, most hidden states are no longer
+needed for the question at hand. SlimInfer drops them, between layers, without any training.</p>
+<ol class="steps">
+<li>{reads}<b>Preserve.</b> The first layers read the whole prompt, so that information can spread.</li>
+<li>{scores}<b>Score.</b> At a prune layer the last tokens, the question among them, look back. A block counts as much
+as the most attention that any of its tokens gets.</li>
+<li>{keeps}<b>Keep.</b> Only the best blocks go on, at their original positions, with the first block, the last tokens
+and the question always among them. A later prune layer may drop more.</li>
+<li>{stores}<b>Store less.</b> Each layer keeps keys and values of its own survivors only, and while the answer is
+written it can hold a part of them on the device and the rest on the host.</li>
+</ol>
+"""
+
+_NUMBERS = (
+    ("Time to first token (TTFT)", "Seconds from the prompt’s token ids on the device to the first answer token on the "
+     "host, the device synchronised at both ends. Tokenising comes before this clock and is shown apart."),
+    ("Tokens per second", "Answer tokens after the first, over the time they took."),
+    ("Prompt’s KV cache", "Bytes of the keys and values of the prompt that the device holds after the prefill, summed "
+     "over the layers from the tensors themselves."),
+    ("Peak memory", "The most memory taken above the loaded model at any time of the run: the allocator’s peak on a "
+     "GPU, the process’s high-water mark on a CPU."),
+    ("Activations", "What the peak holds above the KV cache: hidden states and work space."),
+    ("Speed-up by FLOPs", "Arithmetic of the full prefill over that of the pruned one: matrices and attention of every "
+     "layer, the head, and the scoring. It is what pruning could bring if nothing else cost time."),
+    ("Efficiency", "The measured ratio of times to first token over the speed-up by FLOPs."),
+    ("First-token KL", "How far the pruned model’s distribution of the first answer token is from the full model’s, in "
+     "nats; 0 means identical."),
+    ("Agreement", "Share of the full answer’s tokens that the pruned answer has at the same place."),
+    ("Block score", "Largest softmax attention that any of the last positions gives, in any head, to any token of the "
+     "block. The threshold is the lowest score that was kept for its score."),
+    ("Layers survived", "How many layers ran over a token."),
+)  # fmt: skip
+
+_LIMITS = """
+<h2>Limits</h2>
+<ul>
+<li>A live run is one run of each side after a warm-up; other programs on the machine disturb it. Choose more runs in
+the settings for a median and a spread, or use <code>sliminfer bench</code>.</li>
+<li>The two sides never run at the same time. The replay starts both at once only on the screen.</li>
+<li>One prompt at a time; batches are refused.</li>
+<li>Pruning helps where the answer stands in a few places. Summaries and questions about the whole document need the
+blocks that it drops.</li>
+<li>The demo model is small: it finds planted facts and continues quotations, and knows nothing else.</li>
+<li>Your text stays on this server, in memory, for an hour at most, and is sent nowhere.</li>
+</ul>
+<h2>Cite</h2>
+<pre tabindex="0">SlimInfer: Accelerating Long-Context LLM Inference via Dynamic Token Pruning
+arXiv:2508.06447, AAAI 2026</pre>
+<p>This page and its engine are an independent implementation and not the work of the paper’s authors.</p>
+"""
 
 
 def html(site: Site) -> str:
     """The tab's content."""
-    return ""
+    method = _METHOD.format(
+        reads=_picture((1, 1, 1, 1, 1, 1, 1, 1)),
+        scores=_picture((0.15, 0.1, 0.9, 0.2, 0.1, 0.7, 0.15, 1)),
+        keeps=_picture((1, 0, 1, 0, 0, 1, 0, 1)),
+        stores=_picture((1, 0, 0, 0, 0, 1, 0, 1)),
+    )
+    numbers = "".join(f"<dt>{name}</dt><dd>{meaning}</dd>" for name, meaning in _NUMBERS)
+    return f"<article>{method}<h2>Every number</h2><dl>{numbers}</dl>{_machine(site)}{_LIMITS}</article>"
+
+
+def _picture(shares: tuple[float, ...]) -> str:
+    """Eight blocks of a prompt, as high as what the step gives or leaves them."""
+    bars = "".join(f'<i class="on" style="--h:{100 * share:.0f}%"></i>' for share in shares)
+    return f'<div class="stairs plan" aria-hidden="true">{bars}</div>'
+
+
+def _machine(site: Site) -> str:
+    """Hardware, precision and backend in use."""
+    loaded = site.shelf.any_loaded()
+    if loaded is None:
+        return ""
+    shape = loaded.shape
+    rows = (
+        ("Model", f"{loaded.name}: {count(shape.params)} parameters, {shape.layers} layers, {shape.heads} query and "
+         f"{shape.kv_heads} KV heads, {count(shape.context)} positions, weights {size(loaded.weights_bytes)}"),
+        ("Device", loaded.device_name),
+        ("Precision", loaded.dtype_name),
+        ("Attention", loaded.attention),
+    )  # fmt: skip
+    listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    return f"<h2>In use here</h2><dl>{listed}</dl>"

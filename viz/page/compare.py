@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from viz.figures.cards import cards_html
-from viz.figures.compare import compare_html
+from viz.figures.compare import compare_html, repeats
 from viz.figures.replay import replay_html
 from viz.figures.theme import script
 from viz.page.kept import build_map
@@ -44,10 +44,18 @@ class CompareTab:
         if figures:
             updates[self.verdict] = verdict(live) or INTRO
             updates[self.cards] = cards_html(live.view)
-            if live.view.comparison is not None or live.view.full.prompt is None:
-                updates[self.details] = compare_html(live.view)
+            if live.complete or live.view.full.prompt is None:
+                updates[self.details] = compare_html(live.view) + _repeated(live)
                 updates[self.replay] = replay_html(live.view)
         return updates
+
+
+def _repeated(live: LiveRun) -> str:
+    """Median and spread over the rounds; empty for a single one."""
+    if len(live.rounds) < 2:
+        return ""
+    full, pruned = zip(*live.rounds, strict=True)
+    return repeats(full, pruned).html()
 
 
 def build(store: ResultStore) -> CompareTab:

@@ -15,6 +15,12 @@ from viz.page.model_picker import Offer
 from viz.page.schedule_input import ScheduleInput, read_steps
 from viz.page.setup import Setup
 
+# The plain settings, under the names that `Setup` and `Controls` share.
+NUMBERS = (
+    "max_new_tokens", "temperature", "top_p", "seed", "block_size", "sink", "local", "query_window", "active",
+    "refresh", "gamma", "repeats",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Controls:
@@ -31,15 +37,15 @@ class Controls:
     sink: gr.Slider
     local: gr.Slider
     query_window: gr.Slider
+    active: gr.Slider
+    refresh: gr.Slider
+    gamma: gr.Slider
     repeats: gr.Slider
 
     @property
     def numbers(self) -> tuple[Any, ...]:
-        """The plain settings, each under the name that `Setup` gives it."""
-        return (
-            self.max_new_tokens, self.temperature, self.top_p, self.seed, self.block_size, self.sink, self.local,
-            self.query_window, self.repeats,
-        )  # fmt: skip
+        """The plain settings, in the order of `NUMBERS`."""
+        return tuple(getattr(self, name) for name in NUMBERS)
 
     @property
     def inputs(self) -> list[Any]:
@@ -47,24 +53,27 @@ class Controls:
         return [self.model, self.document.source, self.document.example, self.document.question,
                 *self.numbers, *self.schedule.inputs]  # fmt: skip
 
+    @property
+    def everything(self) -> list[Any]:
+        """Every component that `show` may change."""
+        doc, plan = self.document, self.schedule
+        return [self.model, doc.source, doc.example, doc.upload, doc.paste, doc.question, *self.numbers, plan.preset,
+                plan.count, *plan.rows, *plan.layers, *plan.keeps, plan.drawing]  # fmt: skip
+
     def read(self, values: Sequence[Any]) -> Setup:
         """The setup in the values of `inputs`; raises ConfigError."""
         model, source, example, question, *rest = values
-        tokens, temperature, top_p, seed, block, sink, local, window, repeats = rest[: len(self.numbers)]
+        plain = Setup()
+        numbers = {
+            name: type(getattr(plain, name))(value or 0)
+            for name, value in zip(NUMBERS, rest[: len(NUMBERS)], strict=True)
+        }
         return Setup(
             model=str(model),
             example=str(example or "") if source == "Example" else "",
             question=str(question or ""),
-            steps=read_steps(tuple(rest[len(self.numbers) :])),
-            max_new_tokens=int(tokens),
-            temperature=float(temperature),
-            top_p=float(top_p),
-            seed=int(seed or 0),
-            block_size=int(block),
-            sink=int(sink),
-            local=int(local),
-            query_window=int(window),
-            repeats=int(repeats),
+            steps=read_steps(tuple(rest[len(NUMBERS) :])),
+            **numbers,
         )
 
     def show(self, setup: Setup, layers: int) -> dict[Any, Any]:
@@ -72,14 +81,12 @@ class Controls:
         doc = self.document
         updates = {
             self.model: setup.model,
-            doc.source: "Example" if setup.example else doc.source.value,
-            doc.example: setup.example or None,
+            doc.source: "Example",
+            doc.example: setup.example,
             doc.question: setup.question,
             **self.schedule.updates(setup.steps, layers),
         }
-        names = ("max_new_tokens", "temperature", "top_p", "seed", "block_size", "sink", "local",
-                 "query_window", "repeats")  # fmt: skip
-        updates.update(zip(self.numbers, (getattr(setup, name) for name in names), strict=True))
+        updates.update(zip(self.numbers, (getattr(setup, name) for name in NUMBERS), strict=True))
         return updates
 
 
@@ -112,7 +119,16 @@ def build(setup: Setup, layers: int, examples: Sequence[Example], about: str, li
             1, 64, value=setup.query_window, step=1, label="Query window",
             info="The last positions, whose queries score the blocks.",
         )  # fmt: skip
+        active = gr.Slider(
+            0.05, 1, value=setup.active, step=0.05, label="Decode working set",
+            info="Share of the kept blocks that stays on the device while the answer is written; 1 keeps all.",
+        )  # fmt: skip
+        refresh = gr.Slider(1, 32, value=setup.refresh, step=1, label="Decode steps between looks at it")
+        gamma = gr.Slider(
+            0, 1, value=setup.gamma, step=0.05, label="Swap below this overlap",
+            info="Blocks are swapped when less of the working set than this is still wanted.",
+        )  # fmt: skip
     return Controls(
         document, schedule, model, max_new_tokens, temperature, top_p, seed, block_size, sink, local, query_window,
-        repeats,
+        active, refresh, gamma, repeats,
     )  # fmt: skip

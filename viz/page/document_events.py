@@ -12,12 +12,13 @@ from sliminfer.documents import Document
 from sliminfer.errors import SlimError
 from viz.page import model_picker
 from viz.page.controls import Controls
-from viz.page.document_input import about_document, read_paste, read_upload
+from viz.page.document_input import about_document, expected, read_paste, read_upload
 from viz.page.kept import KeptView
 from viz.page.panes import status
 from viz.page.schedule_input import promise, read_steps
 from viz.page.session import Visitor
-from viz.page.setup import MAX_STEPS, preset_steps
+from viz.page.setup import LINK_NAMES, MAX_STEPS, preset_steps
+from viz.page.share import setup_of_link
 from viz.page.site import Site
 
 Updates = dict[Any, Any]
@@ -31,6 +32,30 @@ class DocumentEvents:
     controls: Controls
     kept: KeptView
     status: gr.HTML
+
+    def arrive(self, visitor: Visitor, request: gr.Request) -> Updates:
+        """A visit by a link: show the setup it carries. A plain visit shows the page as it was built."""
+        query = dict(request.query_params)
+        if not set(query) & LINK_NAMES:
+            return gr.skip()
+        try:
+            setup = setup_of_link(self.site, query)
+        except SlimError as error:
+            return {self.status: status(str(error), "error")}
+        known = self.site.known(setup.model)
+        updates = self.controls.show(setup, known.shape.layers)
+        chosen = self.site.example(setup.example)
+        if chosen is not None:
+            updates = {**self.example(visitor, chosen.id), **updates}
+        return updates | {
+            self.controls.schedule.drawing: promise(setup, known.shape, max(1, visitor.tokens)),
+            self.controls.document.expect: self.expected("Example", setup.example, setup.question),
+        }
+
+    def expected(self, source: str, identity: str, question: str) -> str:
+        """What to expect of the question, where it is a suggested one."""
+        chosen = self.site.example(identity) if source == "Example" else None
+        return expected(None if chosen is None else chosen.suggestion(question or ""))
 
     def source(self, visitor: Visitor, source: str, example: str, pasted: str | None) -> Updates:
         """Another source was chosen: show its input, and its document if it has one already."""

@@ -11,7 +11,7 @@ import gradio as gr
 
 from sliminfer.documents import ACCEPTED_SUFFIXES, Document, parse_document_safely
 from viz.figures.words import count, escape
-from viz.page.examples import Example
+from viz.page.examples import Example, Suggestion
 from viz.page.setup import Setup
 
 SOURCES = ("Example", "Upload", "Paste")
@@ -30,6 +30,7 @@ class DocumentInput:
     about: gr.HTML
     question: gr.Textbox
     chips: tuple[gr.Button, ...]
+    expect: gr.HTML
 
     def show_source(self, source: str) -> dict[Any, Any]:
         """Updates that show only the input of `source`."""
@@ -82,7 +83,17 @@ def build(setup: Setup, examples: Sequence[Example], about: str) -> DocumentInpu
             )
             for index in range(SUGGESTIONS)
         )  # fmt: skip
-    return DocumentInput(source, example, upload, paste, about_line, question, chips)
+    expect = gr.HTML(
+        expected(chosen.suggestion(setup.question)) if chosen else "", elem_id="expect", apply_default_css=False
+    )
+    return DocumentInput(source, example, upload, paste, about_line, question, chips, expect)
+
+
+def expected(suggestion: Suggestion | None) -> str:
+    """What to expect of a suggested question; empty for the visitor's own."""
+    if suggestion is None:
+        return ""
+    return f'<p class="about">Expect <b>{escape(suggestion.answer)}</b>. {escape(suggestion.note)}</p>'
 
 
 def read_upload(path: str) -> Document:

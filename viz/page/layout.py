@@ -8,13 +8,14 @@ import gradio as gr
 
 from sliminfer.documents import DocumentLimits
 from viz.figures.theme import script
-from viz.page import about, api, compare, controls, kept, theme
+from viz.page import about, api, cache, compare, controls, kept, share, theme
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
 from viz.page.panes import status
 from viz.page.run_events import RunBar, RunEvents
 from viz.page.schedule_input import promise
 from viz.page.session import TIME_TO_LIVE_S, Visitor
+from viz.page.share import ShareEvents
 from viz.page.site import Site
 from viz.page.stream import ENGINE_QUEUE
 
@@ -54,10 +55,16 @@ def build(site: Site) -> gr.Blocks:
                         comparing = compare.build(site.results)
                     with gr.Tab("Kept tokens", id="kept"):
                         keeping = kept.build(site.results, comparing.map, text)
+                    with gr.Tab("Cache", id="cache"):
+                        caching = cache.build()
                     with gr.Tab("About", id="about"):
                         gr.HTML(about.html(site), elem_id="about", apply_default_css=False)
-        _wire_run(RunEvents(site, chosen, bar, comparing, keeping), visitor)
-        _wire_document(DocumentEvents(site, chosen, keeping, line), visitor)
+                box = share.build()
+        documents = DocumentEvents(site, chosen, keeping, line)
+        sharing = ShareEvents(site, chosen, box, line)
+        _wire_run(RunEvents(site, chosen, bar, comparing, keeping, caching), sharing, visitor)
+        _wire_document(documents, visitor)
+        _wire_link(page, sharing, documents, visitor)
         api.add(site)
     return page
 
@@ -78,20 +85,22 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def _wire_run(events: RunEvents, visitor: gr.State) -> None:
-    bar = events.bar
-    shown = [bar.run, bar.stop, bar.status, *events.compare.outputs, *events.kept.outputs]
+def _wire_run(events: RunEvents, sharing: ShareEvents, visitor: gr.State) -> None:
+    bar, box = events.bar, sharing.box
+    shown = [bar.run, bar.stop, bar.status, *events.compare.outputs, *events.kept.outputs, *events.cache.outputs]
     inputs = [visitor, *events.inputs]
-    ready = bar.run.click(events.prepare, inputs, shown, queue=False, **QUIET)
-    running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **QUIET)
-    running.failure(events.failed, None, shown, queue=False, **QUIET)
+    half = events.cache.half.click(lambda: 0.5, None, events.controls.active, queue=False, **QUIET)
+    for started in (bar.run.click, half.then):
+        ready = started(events.prepare, inputs, shown, queue=False, **QUIET)
+        running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **QUIET)
+        running.failure(events.failed, None, shown, queue=False, **QUIET)
+        running.then(sharing.files, visitor, box.downloads, queue=False, **QUIET)
     bar.stop.click(events.stop, None, [bar.run, bar.stop, bar.status], queue=False, **QUIET)
 
 
 def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
     document, schedule, model = events.controls.document, events.controls.schedule, events.controls.model
-    taken = [events.status, model, document.about, document.question, document.upload, *document.chips]
-    taken += events.kept.outputs
+    taken = _taken(events)
     inputs = [document.example, document.upload, document.paste]
     document.source.input(
         events.source, [visitor, document.source, document.example, document.paste],
@@ -102,6 +111,10 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
     document.paste.blur(events.paste, [visitor, document.paste], taken, queue=False, **QUIET)
     for chip in document.chips:
         chip.click(None, chip, document.question, js="(text) => text", **QUIET)
+    document.question.change(
+        events.expected, [document.source, document.example, document.question], document.expect, queue=False,
+        trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
     planned = [schedule.preset, schedule.count, *schedule.rows, *schedule.layers, *schedule.keeps, schedule.drawing]
     schedule.preset.input(events.preset, [visitor, schedule.preset, model], planned, queue=False, **QUIET)
     for part in schedule.inputs:
@@ -110,6 +123,20 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
             trigger_mode="always_last", **QUIET,
         )  # fmt: skip
     model.change(events.model, [visitor, model, schedule.preset], [*planned, events.status], queue=False, **QUIET)
+
+
+def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> None:
+    choices = sharing.controls
+    shown = {id(part): part for part in [*_taken(documents), *choices.everything, sharing.status]}
+    page.load(documents.arrive, visitor, list(shown.values()), queue=False, **QUIET)
+    sharing.box.make_link.click(sharing.link, choices.inputs, [sharing.box.link, sharing.status], queue=False, **QUIET)
+
+
+def _taken(events: DocumentEvents) -> list[Any]:
+    """What changes when the visitor's document does."""
+    document = events.controls.document
+    shown = [events.status, events.controls.model, document.about, document.question, document.upload]
+    return [*shown, document.expect, *document.chips, *events.kept.outputs]
 
 
 def _header() -> str:

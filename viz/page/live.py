@@ -1,14 +1,16 @@
-"""LiveRun: a run under way, the figures' RunView with what only the page needs: the clock and the stop."""
+"""LiveRun: a run under way, the figures' RunView with what only the page needs: clock, stop, rounds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sliminfer.events import Event, Side, Stopped
+from sliminfer.events import Event, PromptReady, Side, Stopped
+from sliminfer.metrics import RunMetrics
 from viz.figures.run import RunView, SideView
 
 Phase = Literal["waiting", "reading", "answering", "done", "stopped", "failed"]
+Round = tuple[RunMetrics, RunMetrics]
 
 
 @dataclass(frozen=True)
@@ -16,19 +18,25 @@ class LiveRun:
     """A run as far as it has come.
 
     Attributes:
-        view: both sides, as the figures draw them.
+        view: both sides of the current round, as the figures draw them.
         now: seconds on the engine's clock at the last event of the side that is running.
         stopped: the side that was stopped, if one was.
+        of: rounds that were asked for; each runs both sides once.
+        earlier: figures (full, pruned) of the rounds before the current one.
     """
 
     view: RunView = field(default_factory=RunView)
     now: float = 0.0
     stopped: Side | None = None
+    of: int = 1
+    earlier: tuple[Round, ...] = ()
 
     def after(self, event: Event) -> LiveRun:
         """The run once `event` has happened."""
         if isinstance(event, Stopped):
             return replace(self, stopped=event.side, now=event.at)
+        if isinstance(event, PromptReady) and event.side == "full" and self.view.comparison is not None:
+            return LiveRun(RunView().after(event), of=self.of, earlier=self.rounds)
         return replace(self, view=self.view.after(event), now=event.at)
 
     def halted(self) -> LiveRun:
@@ -49,18 +57,17 @@ class LiveRun:
         return "answering" if side.pieces else "reading"
 
     @property
+    def rounds(self) -> tuple[Round, ...]:
+        """Figures (full, pruned) of every round that both sides have finished."""
+        full, pruned = self.view.full.metrics, self.view.pruned.metrics
+        return (*self.earlier, (full, pruned)) if full is not None and pruned is not None else self.earlier
+
+    @property
+    def complete(self) -> bool:
+        """Whether every round is done."""
+        return self.view.comparison is not None and len(self.rounds) == self.of
+
+    @property
     def failure(self) -> str:
         """The message of the side that failed, empty where none did."""
         return self.view.full.error or self.view.pruned.error
-
-
-def alive_per_layer(side: SideView) -> list[int]:
-    """Prompt tokens that each layer run so far ran over, in layer order."""
-    if side.prompt is None:
-        return []
-    steps = {event.layer: len(event.kept) for event in side.pruned}
-    alive, tokens = [], len(side.prompt)
-    for layer in range(side.layers_done):
-        tokens = steps.get(layer, tokens)
-        alive.append(tokens)
-    return alive

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sliminfer.events import Side
 from viz.figures.run import SideView
 from viz.figures.words import escape, percent, rate, seconds
-from viz.page.live import LiveRun, alive_per_layer
+from viz.page.live import LiveRun
 
 TITLES: dict[Side, str] = {"full": "Full model", "pruned": "Pruned model"}
 IDLE: dict[Side, str] = {
@@ -48,7 +48,7 @@ def doing(run: LiveRun, view: SideView) -> str:
 
 def staircase(view: SideView) -> str:
     """One bar per layer, as high as the share of the prompt that the layer ran over."""
-    alive = alive_per_layer(view)
+    alive = view.alive
     total = len(view.prompt) if view.prompt is not None else 1
     run_bars = "".join(f'<i class="on" style="--h:{100 * tokens / total:.1f}%"></i>' for tokens in alive)
     rest = "<i></i>" * (view.layers - len(alive))
@@ -87,18 +87,20 @@ def progress(run: LiveRun) -> str:
         view = run.view.full if run.stopped == "full" else run.view.pruned
         where = f"token {len(view.pieces)}" if view.pieces else f"layer {view.layers_done} of {view.layers}"
         return status(f"Stopped in the {TITLES[run.stopped].lower()} at {where}. Run starts afresh.")
-    if run.view.comparison is not None:
-        return status("Done. One run of each side, after a warm-up.", "done")
+    if run.complete:
+        count = "One run" if run.of == 1 else f"{run.of} runs"
+        return status(f"Done. {count} of each side, after a warm-up.", "done")
     view = run.view.full if run.view.full.metrics is None else run.view.pruned
     if view.prompt is None:
         return status(f"{TITLES[view.side]}: preparing …", "busy")
-    return status(f"{TITLES[view.side]}: {doing(run, view)}.", "busy")
+    turn = "" if run.of == 1 else f" Round {len(run.earlier) + 1} of {run.of}."
+    return status(f"{TITLES[view.side]}: {doing(run, view)}.{turn}", "busy")
 
 
 def verdict(run: LiveRun) -> str:
     """The run's finding in one sentence of plain words; empty before both sides are done."""
     comparison, pruned = run.view.comparison, run.view.pruned
-    alive = alive_per_layer(pruned)
+    alive = pruned.alive
     if comparison is None or pruned.prompt is None or not alive:
         return ""
     share = percent(min(alive) / len(pruned.prompt))

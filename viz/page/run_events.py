@@ -12,6 +12,7 @@ from sliminfer.engine import RunRequest
 from sliminfer.errors import SlimError
 from sliminfer.events import Event
 from viz.page import kept
+from viz.page.cache import CacheTab
 from viz.page.compare import CompareTab
 from viz.page.controls import Controls
 from viz.page.document_input import read_paste
@@ -56,6 +57,7 @@ class RunEvents:
     bar: RunBar
     compare: CompareTab
     kept: KeptView
+    cache: CacheTab
 
     @property
     def inputs(self) -> list[Any]:
@@ -73,6 +75,7 @@ class RunEvents:
             **self.compare.updates(blank, figures=True),
             self.kept.glance: "",
             self.kept.map: kept.MAP_HINT,
+            **self.cache.updates(blank),
         }
 
     def run(self, visitor: Visitor, request: gr.Request, pasted: str, *values: Any) -> Iterator[Updates]:
@@ -85,11 +88,13 @@ class RunEvents:
         session = str(request.session_hash)
         flag = self.site.stops.begin(session)
         visitor.ran, visitor.key = setup, ResultStore.new_key()
-        live = visitor.run = LiveRun()
+        live = visitor.run = LiveRun(of=setup.repeats)
         failure = ""
 
         def start() -> Iterator[Event]:
-            return self.site.shelf.engine(setup.model).compare(wanted)
+            engine = self.site.shelf.engine(setup.model)
+            for _ in range(setup.repeats):
+                yield from engine.compare(wanted)
 
         yield self.bar.busy("Loading the model …" if self.site.shelf.loaded(setup.model) is None else "Preparing …")
         try:
@@ -102,12 +107,13 @@ class RunEvents:
             failure = plain_message(error)
         finally:
             self.site.stops.end(session, flag)
-        if flag.is_set() and live.view.comparison is None:
+        if flag.is_set() and not live.complete:
             live = visitor.run = live.halted()
         yield {
             self.bar.status: status(failure, "error") if failure else progress(live),
             **self._drawn(visitor, live, figures=True),
             **self._marked(visitor),
+            **self.cache.updates(live),
             **self.bar.idle(),
         }
 

@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 
 from sliminfer.blocks import BlockMap
-from sliminfer.config import DEFAULT_PRESET, PRESETS, PruneStep, SlimConfig
+from sliminfer.config import DEFAULT_PRESET, PRESETS, PruneStep
 from sliminfer.errors import SlimError
-from sliminfer.metrics import prefill_flops
+from sliminfer.matching import flop_speedup
+from sliminfer.selectors import selector_class
 from sliminfer.shapes import ModelShape
 from viz.figures.words import escape, percent, times
 from viz.page.setup import CUSTOM, MAX_STEPS, Setup, preset_of, preset_steps
@@ -96,8 +97,9 @@ def promise(setup: Setup, shape: ModelShape, tokens: int) -> str:
         config.check_model(shape.layers)
     except SlimError as error:
         return f'<p class="fault" role="alert">{escape(str(error))}</p>'
-    per_layer = planned_tokens(config, shape.layers, tokens)
-    saving = prefill_flops(shape, [tokens] * shape.layers) / prefill_flops(shape, per_layer)
+    plan = selector_class(config.method).plan(config, BlockMap.of(tokens, config), shape.layers)
+    per_layer = plan.layer_runs
+    saving = flop_speedup(config, shape, tokens)
     bars = "".join(f'<i class="on" style="--h:{100 * n / tokens:.1f}%"></i>' for n in per_layer)
     words = "; ".join(
         ["all layers read the whole prompt"]
@@ -110,18 +112,6 @@ def promise(setup: Setup, shape: ModelShape, tokens: int) -> str:
         f'<p class="promise">{words[0].upper()}{words[1:]}. Arithmetic alone promises a prefill '
         f"<b>{times(saving)}</b> as fast.</p>"
     )
-
-
-def planned_tokens(config: SlimConfig, layers: int, tokens: int) -> list[int]:
-    """Tokens each layer will run over; a step whose budget the always-kept blocks fill drops nothing."""
-    blocks = BlockMap.of(tokens, config)
-    alive, per_layer = len(blocks), []
-    steps = {step.layer: step for step in config.steps}
-    for layer in range(layers):
-        if layer in steps and len(blocks.forced) < blocks.budget(steps[layer]):
-            alive = min(alive, blocks.budget(steps[layer]))
-        per_layer.append(min(tokens, alive * blocks.block_size))
-    return per_layer
 
 
 def _keep_percent(keep: float | int) -> float:

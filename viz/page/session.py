@@ -63,6 +63,11 @@ class StopFlags:
             flag.set()
         return flag is not None
 
+    def under_way(self) -> list[threading.Event]:
+        """The flags of all runs under way."""
+        with self._lock:
+            return list(self._flags.values())
+
     def end(self, session: str, flag: threading.Event) -> None:
         """Forget `flag` if it is still the one of `session`."""
         with self._lock:

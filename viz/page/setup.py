@@ -22,6 +22,7 @@ class Setup:
         model: name for `load_model`.
         example: id of the example document, empty for the visitor's own text.
         steps: prune steps, at most `MAX_STEPS`.
+        active: decode working set as a share of the survivors; 1 keeps all of them on the device.
         repeats: how often to run both sides; more than one gives a median and a spread.
     """
 
@@ -37,6 +38,9 @@ class Setup:
     sink: int = 1
     local: int = 64
     query_window: int = 16
+    active: float = 1.0
+    refresh: int = 8
+    gamma: float = 0.9
     repeats: int = 1
 
     def config(self) -> SlimConfig:
@@ -47,6 +51,9 @@ class Setup:
             sink=self.sink,
             local=self.local,
             query_window=self.query_window,
+            active=self.active if self.active < 1 else None,
+            refresh=self.refresh,
+            gamma=self.gamma,
         )
 
     def to_query(self) -> str:
@@ -75,6 +82,10 @@ class Setup:
         if "prune" in query:
             changes["steps"] = parse_steps(query["prune"])[:MAX_STEPS]
         return replace(start, **changes)
+
+
+# Query parameters that make an address a link to a setup.
+LINK_NAMES = {f.name for f in fields(Setup)} - {"steps"} | {"prune"}
 
 
 def _keep_text(keep: float | int) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sliminfer.config import DEFAULT_PRESET, PruneStep
 from sliminfer.errors import ModelError
 from sliminfer.models import KnownModel
 from sliminfer.prompts import build_prompt
 from viz.page.examples import Example
 from viz.page.model_picker import Offer, offers
 from viz.page.session import ResultStore, StopFlags
-from viz.page.setup import Setup
+from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
 
 
@@ -37,6 +38,10 @@ class Site:
         if name not in self.models:
             raise ModelError(f"{name} is not offered here: choose a model from the list.")
         return self.models[name]
+
+    def preset(self, name: str) -> tuple[PruneStep, ...]:
+        """The default prune steps for the model on offer under `name`."""
+        return preset_steps(DEFAULT_PRESET, self.known(name).shape.layers)
 
     def example(self, identity: str) -> Example | None:
         """The example with that id."""

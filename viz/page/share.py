@@ -1,0 +1,123 @@
+"""A link to the setup, and the last run as files to take away."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gradio as gr
+
+from sliminfer.errors import SlimError
+from viz.figures.export import Figure, archive, run_files
+from viz.figures.report import report_html
+from viz.figures.residency import bytes_chart, residency_grid
+from viz.page.cache import timeline_of
+from viz.page.controls import Controls
+from viz.page.kept import token_evidence
+from viz.page.panes import status
+from viz.page.session import Visitor
+from viz.page.setup import Setup
+from viz.page.site import Site
+
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class ShareBox:
+    """The link and the three downloads."""
+
+    make_link: gr.Button
+    link: gr.Textbox
+    report: gr.DownloadButton
+    data: gr.DownloadButton
+    bundle: gr.DownloadButton
+
+    @property
+    def downloads(self) -> list[Any]:
+        return [self.report, self.data, self.bundle]
+
+
+@dataclass(frozen=True)
+class ShareEvents:
+    """The callbacks of the box, and of a visit by link."""
+
+    site: Site
+    controls: Controls
+    box: ShareBox
+    status: gr.HTML
+
+    def link(self, request: gr.Request, *values: Any) -> Updates:
+        """The address that brings back the setup as it stands; the visitor's own text is not part of it."""
+        try:
+            query = self.controls.read(values).to_query()
+        except SlimError as error:
+            return {self.status: status(str(error), "error")}
+        return {self.box.link: gr.Textbox(f"{page_address(request.headers)}?{query}", visible=True)}
+
+    def files(self, visitor: Visitor) -> Iterator[Updates]:
+        """The visitor's run as files behind the buttons; greyed where there is none."""
+        if visitor.ran is None or visitor.run.view.comparison is None:
+            yield {button: gr.DownloadButton(interactive=False) for button in self.box.downloads}
+            return
+        with tempfile.TemporaryDirectory() as folder:  # Gradio copies the files while this waits
+            paths = write_files(visitor, Path(folder))
+            yield {
+                button: gr.DownloadButton(value=str(path), interactive=True)
+                for button, path in zip(self.box.downloads, paths, strict=True)
+            }
+
+
+def build() -> ShareBox:
+    """Lay the box out; downloads wait for a run."""
+    with gr.Row(elem_id="share"):
+        make_link = gr.Button("Link to this setup", size="sm", min_width=120, scale=0)
+        report = gr.DownloadButton("Report, HTML", size="sm", interactive=False, min_width=120, scale=0)
+        data = gr.DownloadButton("Data, JSON", size="sm", interactive=False, min_width=120, scale=0)
+        bundle = gr.DownloadButton(
+            "Figures and tables, ZIP", size="sm", interactive=False, min_width=160, scale=0, elem_id="bundle"
+        )
+    link = gr.Textbox(
+        label="Link to this setup (your own text is not in it)", visible=False, interactive=False, elem_id="link",
+        buttons=["copy"],
+    )  # fmt: skip
+    return ShareBox(make_link, link, report, data, bundle)
+
+
+def write_files(visitor: Visitor, folder: Path) -> tuple[Path, Path, Path]:
+    """Report, data and archive of the visitor's last run, written into `folder`."""
+    assert visitor.ran is not None
+    view, setup = visitor.run.view, visitor.ran
+    prompt = view.pruned.prompt
+    evidence = () if prompt is None else token_evidence(prompt, visitor.evidence)
+    timeline = timeline_of(visitor.run)
+    extra: Mapping[str, Figure] = (
+        {} if timeline is None else {"residency": residency_grid(timeline), "kv_bytes": bytes_chart(timeline)}
+    )
+    config = setup.config()
+    files = run_files(view, config, setup.model, evidence, extra)
+    report = report_html(view, config, setup.model, setup.question, evidence, tuple(extra.values()))
+    paths = folder / "sliminfer_report.html", folder / "sliminfer_run.json", folder / "sliminfer_run.zip"
+    contents = report.encode("utf-8"), files["run.json"], archive(files)
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def page_address(headers: Mapping[str, str]) -> str:
+    """The page's own address as the visitor's browser sees it, without the query."""
+    parts = urlsplit(headers.get("referer") or headers.get("origin") or "")
+    return f"{parts.scheme}://{parts.netloc}{parts.path or '/'}"
+
+
+def setup_of_link(site: Site, query: Mapping[str, str]) -> Setup:
+    """The setup a link asks for, on the page's own for the rest. Raises SlimError where it cannot be shown."""
+    setup = Setup.from_query(query, site.start)
+    known = site.known(setup.model)
+    if "prune" not in query and setup.model != site.start.model:
+        setup = replace(setup, steps=site.preset(known.name))
+    setup.config().check_model(known.shape.layers)
+    return setup
