@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from sliminfer.commands import ablate, models, run
+from sliminfer.commands import ablate, bench, models, run
 from sliminfer.commands import eval as eval_command
 from sliminfer.errors import SlimError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("run")(run.command)
 app.command("models")(models.command)
+app.command("bench")(bench.command)
 app.command("eval")(eval_command.command)
 app.command("ablate")(ablate.command)
 

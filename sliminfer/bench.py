@@ -1,0 +1,263 @@
+"""Timing full, pruned and stock runs in turn on one model, with random weights where no weights are at hand.
+
+Variants alternate within each round, so that drift of the machine hits all of them; ratios are taken round
+by round and their median is reported. The floor of a time is its FLOPs over the machine's own matrix peak,
+measured in the same process.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from sliminfer.attention import choose_attention
+from sliminfer.config import SlimConfig
+from sliminfer.engine import RunRequest, SlimEngine
+from sliminfer.errors import ConfigError, SlimError
+from sliminfer.events import Failed, Finished
+from sliminfer.meters import PeakMemory, synchronize
+from sliminfer.metrics import RunMetrics, prefill_flops
+from sliminfer.models import DEMO_MODEL, KNOWN, LoadedModel, load_model, resolve_device, resolve_dtype, wrap_model
+from sliminfer.prompts import Prompt
+
+# Short names of public shapes; "demo" is the shipped model with its own weights.
+SHAPES = {
+    "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
+    "llama-3.2-1b": "meta-llama/Llama-3.2-1B-Instruct",
+    "qwen2.5-7b": "Qwen/Qwen2.5-7B-Instruct",
+    "llama-3.1-8b": "meta-llama/Llama-3.1-8B-Instruct",
+}
+_QUESTION_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and range of repeated readings."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """One variant at one prompt length. Times in seconds, memory in bytes.
+
+    Attributes:
+        variant: "hf" (stock `generate`), "full", or the name of a pruned config.
+        ttft_s, end_to_end_s: over the rounds; end to end includes `new_tokens` tokens.
+        speedup: full over this variant, round by round; likewise `end_to_end_speedup`.
+        flop_speedup: the same ratio of FLOPs; `efficiency` is measured over promised.
+        floor_s: FLOPs over the measured matrix peak.
+    """
+
+    shape: str
+    tokens: int
+    variant: str
+    rounds: int
+    ttft_s: Spread
+    end_to_end_s: Spread
+    new_tokens: int
+    decode_tokens_per_s: float
+    select_s: float
+    speedup: Spread
+    end_to_end_speedup: Spread
+    flop_speedup: float
+    efficiency: float
+    floor_s: float
+    kv_bytes: int
+    peak_bytes: int
+    attention: str
+    kernels: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class _NoText:
+    """Stands in for a tokenizer where prompts are random ids and answers are not read."""
+
+    eos_token_id = None
+
+    def decode(self, ids: Sequence[int], **_: Any) -> str:
+        return ""
+
+
+def random_model(shape: str, device: str = "auto", dtype: str = "auto", attention: str = "auto") -> LoadedModel:
+    """The model named by `shape` with random weights on `device`; "demo" comes with its own.
+
+    Raises:
+        ConfigError: the shape is unknown.
+    """
+    if shape == DEMO_MODEL:
+        return load_model(DEMO_MODEL, device, dtype, attention)
+    if shape not in SHAPES:
+        raise ConfigError(f"Unknown shape {shape!r}: choose one of {', '.join((DEMO_MODEL, *SHAPES))}.")
+    dims = KNOWN[SHAPES[shape]].shape
+    family = (Qwen2Config, Qwen2ForCausalLM) if shape.startswith("qwen") else (LlamaConfig, LlamaForCausalLM)
+    place = resolve_device(device)
+    number_type = resolve_dtype(dtype, place)
+    backend = choose_attention(place, number_type) if attention == "auto" else attention
+    config = family[0](
+        vocab_size=dims.vocab,
+        hidden_size=dims.hidden,
+        intermediate_size=dims.intermediate,
+        num_hidden_layers=dims.layers,
+        num_attention_heads=dims.heads,
+        num_key_value_heads=dims.kv_heads,
+        max_position_embeddings=131_072 + 1024,
+        tie_word_embeddings=dims.tied,
+        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
+    )
+    torch.manual_seed(0)
+    with place:
+        build: Any = family[1]._from_config
+        model = build(config, dtype=number_type, attn_implementation=backend)
+    return wrap_model(f"{shape} (random weights)", model.eval(), _NoText(), place, backend)
+
+
+def random_prompt(loaded: LoadedModel, tokens: int, seed: int = 0) -> Prompt:
+    """A prompt of `tokens` random ids whose last 32 tokens count as the question."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(3, loaded.shape.vocab, (tokens,), generator=generator).tolist()
+    return Prompt(tuple(ids), "", ((0, 0),) * tokens, (0, 0), (max(0, tokens - _QUESTION_TOKENS), tokens))
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
+    """FLOP/s of the fastest of several square matrix products in `dtype`."""
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or best == float("inf"):
+        synchronize(device)
+        start = time.perf_counter()
+        torch.mm(a, b)
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+@dataclass
+class _Readings:
+    """What the rounds of one variant gave."""
+
+    ttft: list[float]
+    total: list[float]
+    peak: list[int]
+    metrics: list[RunMetrics]
+
+
+def bench(
+    loaded: LoadedModel,
+    shape: str,
+    tokens: int,
+    configs: dict[str, SlimConfig],
+    rounds: int = 5,
+    new_tokens: int = 1,
+    against_hf: bool = False,
+    kernels: str = "auto",
+) -> list[BenchRow]:
+    """Rows for stock (if asked), full and every config at one prompt length, after one warm-up round.
+
+    Raises:
+        SlimError: a variant could not run, for instance for lack of memory.
+    """
+    engine = SlimEngine(loaded)
+    prompt = random_prompt(loaded, tokens)
+    variants: dict[str, Callable[[], tuple[float, float, int, RunMetrics | None]]] = {}
+    if against_hf:
+        variants["hf"] = partial(_stock, loaded, prompt, new_tokens)
+    variants["full"] = partial(_ours, engine, prompt, None, new_tokens, kernels)
+    for name, config in configs.items():
+        variants[name] = partial(_ours, engine, prompt, config, new_tokens, kernels)
+    readings = {name: _Readings([], [], [], []) for name in variants}
+    for round_number in range(rounds + 1):
+        order = list(variants)
+        if round_number % 2:
+            order.reverse()
+        for name in order:
+            ttft, total, peak, metrics = variants[name]()
+            if round_number:
+                readings[name].ttft.append(ttft)
+                readings[name].total.append(total)
+                readings[name].peak.append(peak)
+                readings[name].metrics.extend([metrics] if metrics else [])
+    peak_rate = matrix_peak(loaded.device, loaded.model.dtype)
+    return list(_rows(loaded, shape, tokens, new_tokens, readings, peak_rate))
+
+
+def _rows(
+    loaded: LoadedModel, shape: str, tokens: int, new_tokens: int, readings: dict[str, _Readings], peak_rate: float
+) -> Iterator[BenchRow]:
+    full = readings["full"]
+    full_flops = prefill_flops(loaded.shape, [tokens] * loaded.shape.layers)
+    for name, r in readings.items():
+        last = r.metrics[-1] if r.metrics else full.metrics[-1]
+        flops = last.prefill_flops if r.metrics else full_flops
+        speedup = Spread.of([a / b for a, b in zip(full.ttft, r.ttft, strict=True)])
+        flop_speedup = full_flops / flops
+        decode = [(new_tokens - 1) / (total - first) for first, total in zip(r.ttft, r.total, strict=True)]
+        yield BenchRow(
+            shape=shape,
+            tokens=tokens,
+            variant=name,
+            rounds=len(r.ttft),
+            ttft_s=Spread.of(r.ttft),
+            end_to_end_s=Spread.of(r.total),
+            new_tokens=new_tokens,
+            decode_tokens_per_s=statistics.median(decode) if new_tokens > 1 else float("nan"),
+            select_s=statistics.median([m.select_s for m in r.metrics]) if r.metrics else 0.0,
+            speedup=speedup,
+            end_to_end_speedup=Spread.of([a / b for a, b in zip(full.total, r.total, strict=True)]),
+            flop_speedup=flop_speedup,
+            efficiency=speedup.median / flop_speedup,
+            floor_s=flops / peak_rate,
+            kv_bytes=last.prompt_kv.total_device,
+            peak_bytes=int(statistics.median(r.peak)),
+            attention=loaded.attention,
+            kernels=last.kernels if r.metrics else "stock",
+        )
+
+
+def _ours(
+    engine: SlimEngine, prompt: Prompt, config: SlimConfig | None, new_tokens: int, kernels: str
+) -> tuple[float, float, int, RunMetrics]:
+    request = RunRequest("random ids", "?", config or SlimConfig(), new_tokens, ignore_eos=True, kernels=kernels)
+    for event in engine.run(request, "full" if config is None else "pruned", prompt=prompt):
+        if isinstance(event, Failed):
+            raise SlimError(event.message)
+        if isinstance(event, Finished):
+            m = event.metrics
+            return m.ttft_s, m.token_at[-1], m.peak_bytes, m
+    raise SlimError("The run ended without a result: try again.")
+
+
+@torch.inference_mode()
+def _stock(loaded: LoadedModel, prompt: Prompt, new_tokens: int) -> tuple[float, float, int, None]:
+    """Stock `generate`: once for the first token, once more for all of them where more are asked for."""
+    ids = torch.tensor([prompt.ids], device=loaded.device)
+
+    def generate(count: int) -> float:
+        synchronize(loaded.device)
+        start = time.perf_counter()
+        loaded.model.generate(ids, max_new_tokens=count, min_new_tokens=count, do_sample=False, pad_token_id=0)[
+            0, -1
+        ].item()
+        return time.perf_counter() - start
+
+    memory = PeakMemory(loaded.device)
+    ttft = generate(1)
+    peak = memory.bytes()
+    return ttft, generate(new_tokens) if new_tokens > 1 else ttft, peak, None

@@ -1,0 +1,53 @@
+"""bench: every variant is timed each round, ratios follow from the readings, stock and full agree."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from sliminfer.bench import _NoText, bench, matrix_peak, random_model, random_prompt
+from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.errors import ConfigError
+from sliminfer.models import wrap_model
+from tests.tiny import tiny_model
+
+CONFIG = SlimConfig(steps=(PruneStep(2, 0.5), PruneStep(4, 0.25)), block_size=8, local=16)
+
+
+def test_rows_follow_from_their_readings() -> None:
+    loaded = wrap_model("tiny", tiny_model(), _NoText(), torch.device("cpu"), "sdpa")
+    rows = bench(loaded, "tiny", 256, {"half": CONFIG}, rounds=3, new_tokens=3, against_hf=True)
+    hf, full, half = rows
+    assert [r.variant for r in rows] == ["hf", "full", "half"]
+    for row in rows:
+        assert row.rounds == 3
+        assert row.ttft_s.least <= row.ttft_s.median <= row.ttft_s.most <= row.end_to_end_s.most
+        assert row.floor_s > 0
+    assert full.speedup.median == full.flop_speedup == full.efficiency == 1
+    assert hf.flop_speedup == 1
+    assert half.flop_speedup > 1.3
+    assert half.efficiency == pytest.approx(half.speedup.median / half.flop_speedup)
+    assert half.kv_bytes < full.kv_bytes
+    assert half.select_s > 0 == full.select_s
+    assert math.isfinite(half.decode_tokens_per_s)
+    json.dumps([r.to_dict() for r in rows])
+
+
+def test_prompts_are_seeded_and_free_of_special_tokens() -> None:
+    loaded = wrap_model("tiny", tiny_model(), _NoText(), torch.device("cpu"), "sdpa")
+    prompt = random_prompt(loaded, 100)
+    assert prompt == random_prompt(loaded, 100) != random_prompt(loaded, 100, seed=1)
+    assert min(prompt.ids) >= 3
+    assert prompt.question == (68, 100)
+
+
+def test_matrix_peak_is_a_speed_this_machine_can_have() -> None:
+    assert 1e9 < matrix_peak(torch.device("cpu"), torch.float32, seconds=0.2) < 1e14
+
+
+def test_unknown_shapes_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"qwen2\.5-0\.5b"):
+        random_model("gpt-5")
