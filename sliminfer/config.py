@@ -76,6 +76,9 @@ class SlimConfig:
         refresh: decode steps between two looks at the working set.
         gamma: the working set is swapped when its overlap with the wanted one falls below this share.
         decode_unit_size: tokens per mean-key unit in decode scoring, at most a block.
+        decode: who chooses what decode attends to within `active`: "blocks", the working sets of the cache, or
+            another of `sliminfer.decode_policies.available()`.
+        decode_options: knobs of that policy alone, by name.
     """
 
     steps: tuple[PruneStep, ...] = ()
@@ -92,6 +95,8 @@ class SlimConfig:
     refresh: int = 8
     gamma: float = 0.9
     decode_unit_size: int = 8
+    decode: str = "blocks"
+    decode_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
@@ -152,6 +157,7 @@ class SlimConfig:
         data = asdict(self)
         data["steps"] = [{"layer": step.layer, "keep": step.keep} for step in self.steps]
         data["options"] = dict(self.options)
+        data["decode_options"] = dict(self.decode_options)
         return data
 
     @classmethod

@@ -20,6 +20,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from sliminfer.blocks import BlockMap, Span
 from sliminfer.cache import SlimCache
 from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.decode_policies import SearchedLayer, check_policy
 from sliminfer.errors import ConfigError, ModelError
 from sliminfer.fused import fuse_layer_ops
 from sliminfer.masks import attention_mask
@@ -77,6 +78,12 @@ class LayerLoop:
         self.layers = list(self.decoder.layers[: self.decoder.config.num_hidden_layers])
         config.check_model(len(self.layers))
         check_method(config)
+        check_policy(config)
+        if config.decode != "blocks" and any(_sliding_window(self.decoder.config, i) for i in range(len(self.layers))):
+            raise ConfigError(
+                f"Decode policy {config.decode} chooses tokens whatever their distance, but this model has "
+                "sliding-window layers: use decode blocks."
+            )
         self._method = selector_class(config.method)
         if self._method.revives and config.steps and "flash" in self.decoder.config._attn_implementation:
             raise ModelError(
@@ -292,7 +299,7 @@ class LayerLoop:
             if own:
                 return project_keys(scoring, rows.hidden, rows.cos, rows.sin)
             before: Any = cache.layers[index - 1]
-            stored: Tensor = before.keys[0]
+            stored: Tensor = before.all_keys() if isinstance(before, SearchedLayer) else before.keys[0]
             return stored
 
         alive = rows.positions

@@ -13,6 +13,7 @@ from sliminfer.blocks import BlockMap
 from sliminfer.cache import HostPool
 from sliminfer.cache.stages import check_active
 from sliminfer.config import SlimConfig
+from sliminfer.decode_policies import check_policy
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
 from sliminfer.events import Compared, Event, Failed, Finished, Side, Stopped
 from sliminfer.metrics import Comparison
@@ -39,6 +40,7 @@ class SlimEngine:
         """The request's prompt (or the given one); raises SlimError where it cannot be run on this model."""
         request.config.check_model(self.loaded.shape.layers)
         check_method(request.config)
+        check_policy(request.config)
         if prompt is None:
             prompt = build_prompt(self.loaded.tokenizer, request.document, request.question)
         wanted = len(prompt) + request.max_new_tokens

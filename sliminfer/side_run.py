@@ -16,6 +16,7 @@ from sliminfer import ops
 from sliminfer.blocks import BlockMap, Span, to_ranges
 from sliminfer.cache import HostPool, SlimCache
 from sliminfer.config import SlimConfig
+from sliminfer.decode_policies import make_cache
 from sliminfer.decoder import LayerTick, slim
 from sliminfer.errors import ConfigError
 from sliminfer.events import BlocksPruned, CacheNews, Event, Finished, FirstToken, LayerDone, PromptReady, Side, Token
@@ -82,7 +83,7 @@ class SideRun:
         self.config = request.config if side == "pruned" else SlimConfig(method="full")
         evidence = tuple(prompt.token_range(*span) for span in request.evidence)
         self.slimmed = slim(loaded.model, self.config, prompt.question, evidence, request.kernels)
-        self.cache = SlimCache(
+        self.cache = make_cache(
             self.config,
             loaded.shape.layers,
             BlockMap.of(len(prompt), self.config, prompt.question),

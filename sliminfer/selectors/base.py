@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -175,12 +175,17 @@ class Selector(ABC):
 
 def read_knobs(kind: type[Knobs], config: SlimConfig) -> Knobs:
     """The method's options in `config.options` as its dataclass `kind`; raises ConfigError for a wrong one."""
+    return read_options(kind, config.options, f"Method {config.method}")
+
+
+def read_options(kind: type[Knobs], options: Mapping[str, Any], owner: str) -> Knobs:
+    """`options` as the dataclass `kind`, which checks itself; raises ConfigError for an unknown or wrong one."""
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    for name in config.options:
+    for name in options:
         if name not in known:
             choice = f"known are {', '.join(known)}" if known else "it has none"
-            raise ConfigError(f"Method {config.method} has no option {name!r}: {choice}.")
-    return kind(**config.options)
+            raise ConfigError(f"{owner} has no option {name!r}: {choice}.")
+    return kind(**options)
 
 
 def at_depth(depth: float, layers: int) -> int:
