@@ -5,7 +5,8 @@
 #
 # OUT receives the weights in shards of at most 16 MB and rest.tar.gz with everything else (configuration,
 # tokenizer, log, evaluation, progress): few files, so that a run can be brought back from a machine that
-# returns only those. `--resume` takes such a folder, so one call goes on where the last one ended.
+# returns only those. `--resume` takes such a folder, so one call goes on where the last one ended, or the folder
+# of a shipped model.
 set -euo pipefail
 out=$1 minutes=$2 corpus=$3
 shift 3
@@ -17,10 +18,14 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 resume=()
 if [ "${1:-}" = --resume ]; then
-  mkdir -p "$work/earlier"
-  tar -xzf "$2/rest.tar.gz" -C "$work/earlier"
-  cp "$2"/*.safetensors "$work/earlier/model/"
-  resume=(--resume "$work/earlier")
+  if [ -f "$2/rest.tar.gz" ]; then
+    mkdir -p "$work/earlier"
+    tar -xzf "$2/rest.tar.gz" -C "$work/earlier"
+    cp "$2"/*.safetensors "$work/earlier/model/"
+    resume=(--resume "$work/earlier")
+  else
+    resume=(--resume "$2")
+  fi
   shift 2
 fi
 

@@ -40,16 +40,20 @@ def save(run: Path, model: LlamaForCausalLM, tokenizer: Tokenizer, progress: Pro
         name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()
     }
     weights.pop("lm_head.weight")
-    model.config.dtype = torch.bfloat16
     model.save_pretrained(folder, state_dict=weights, max_shard_size=_SHARD_SIZE)
+    # save_pretrained notes the type of the weights in training, not of those written.
+    config = json.loads((folder / "config.json").read_text())
+    config["dtype"] = "bfloat16"
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     as_transformers(tokenizer).save_pretrained(folder)
     (run / STATE_FILE).write_text(json.dumps(asdict(progress)) + "\n")
 
 
 def load(run: Path) -> tuple[LlamaForCausalLM, Tokenizer, Progress]:
-    """The fp32 model, the tokenizer and the progress of a run's folder."""
+    """The fp32 model, the tokenizer and the progress of a run's folder, or of an exported model's."""
     if not (run / STATE_FILE).is_file():
         raise ModelError(f"No checkpoint in {run}: give the folder of an earlier run, which holds {STATE_FILE}.")
-    model = LlamaForCausalLM.from_pretrained(run / MODEL_FOLDER, dtype=torch.float32)
+    folder = run / MODEL_FOLDER if (run / MODEL_FOLDER).is_dir() else run
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     progress = Progress(**json.loads((run / STATE_FILE).read_text()))
-    return model, load_tokenizer(run / MODEL_FOLDER), progress
+    return model, load_tokenizer(folder), progress

@@ -4,7 +4,7 @@ Everything but attention works on [rows * length, width], whose size is the same
 compiled graph serves all lengths and layers. A test compares the result with the stock forward.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,8 @@ from sliminfer.demo_model.rows import Kind
 from sliminfer.demo_model.tokenizer import BOS, EOS, MAX_POSITIONS, PAD, VOCABULARY_SIZE
 
 ROPE_THETA = 500_000.0
+# Of nothing, prose, copies, answers and answers that follow a chain: a quotation has to be right 25 times in a row.
+KIND_WEIGHTS = (0.0, 0.5, 2.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ def _token_losses(x: Tensor, norm: Tensor, head: Tensor, targets: Tensor, eps: f
 
 @dataclass(frozen=True)
 class Losses:
-    """`total` is what is minimised; `loss` and `right` are means by kind at the output, [4] each; `early_right`
-    the same after the retrieval layers."""
+    """`total` is what is minimised; `loss` and `right` are means by kind at the output, [5] each; `early_right`
+    the same after the retrieval layers. A kind that does not occur has nan."""
 
     total: Tensor
     loss: Tensor
@@ -137,10 +139,17 @@ class Trainee:
             wrap(_after_attention),
             wrap(_token_losses),
         )
+        self._weights = torch.tensor(KIND_WEIGHTS, device=model.device)
+        self._early_weights = self._weights.clone()
+        self._early_weights[Kind.PROSE] = 0.0
         self._tables: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
-    def hidden(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """inputs: [rows, length] -> hidden states after the retrieval layers and after all, [tokens, width]."""
+    def hidden(self, inputs: Tensor, kept: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """inputs: [rows, length] -> hidden states after the retrieval layers and after all, [tokens, width].
+
+        The first of `kept` says which positions go on after the retrieval layers, as ascending indices into the
+        flattened rows, equally many for each row; the next one which of those after as many layers again.
+        """
         rows, length = inputs.shape
         if (rows, length) not in self._tables:
             self._tables[rows, length] = rotary_tables(self.config, rows, length, inputs.device)
@@ -150,6 +159,9 @@ class Trainee:
         early = x
         for index, layer in enumerate(self.model.model.layers):
             attention, mlp = layer.self_attn, layer.mlp
+            drop = index // self.retrieval_layers - 1 if index % self.retrieval_layers == 0 else -1
+            if 0 <= drop < len(kept):
+                x, cos, sin = (each.index_select(0, kept[drop]) for each in (x, cos, sin))
             q, k, v = self._before(
                 x,
                 layer.input_layernorm.weight,
@@ -160,7 +172,7 @@ class Trainee:
                 sin,
                 eps,
             )
-            q, k, v = (each.unflatten(0, (rows, length)).transpose(1, 2) for each in (q, k, v))
+            q, k, v = (each.unflatten(0, (rows, -1)).transpose(1, 2) for each in (q, k, v))
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(len(x), -1)
             x = self._after(
                 x,
@@ -187,16 +199,18 @@ class Trainee:
         return F.linear(_norm(x, norm, self.config.rms_norm_eps), head.to(x.dtype)).float().argmax(-1)
 
     def losses(self, batch: Batch, early_weight: float) -> Losses:
-        """Prose, copies and answers weigh the same, however many there are; after the retrieval layers the
-        copies and answers alone, times `early_weight` (deep supervision, so that pruning above is harmless)."""
-        early, last = self.hidden(batch.inputs)
-        loss, right = self.token_losses(last.index_select(0, batch.places), batch.targets)
+        """The kinds weigh `KIND_WEIGHTS`, however many tokens there are of each; after the retrieval layers all but
+        prose, times `early_weight` (deep supervision, so that pruning above is harmless)."""
+        early, last = self.hidden(batch.inputs, batch.kept)
+        loss, right = self.token_losses(last.index_select(0, batch.last_places), batch.targets)
         early_loss, early_right = self.token_losses(early.index_select(0, batch.places), batch.targets)
         members = F.one_hot(batch.kinds.long(), len(Kind)).float()
         shares = members / members.sum(0).clamp(min=1.0)
         by_kind, early_by_kind = loss @ shares, early_loss @ shares
-        total = by_kind[Kind.PROSE :].sum() + early_weight * early_by_kind[Kind.COPY :].sum()
-        return Losses(total, by_kind.detach(), right @ shares, early_right @ shares)
+        total = by_kind @ self._weights + early_weight * (early_by_kind @ self._early_weights)
+        absent = members.sum(0) == 0
+        means = (by_kind.detach(), right @ shares, early_right @ shares)
+        return Losses(total, *(each.masked_fill(absent, torch.nan) for each in means))
 
 
 def fastest_attention(config: LlamaConfig, device: torch.device) -> list[SDPBackend]:

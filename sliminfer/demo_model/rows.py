@@ -18,13 +18,19 @@ Ids = NDArray[np.int32]
 Kinds = NDArray[np.uint8]
 
 
+# The share of documents that hold chains of variables, and the most tokens of one quotation with its question.
+_CHAIN_ROWS = 0.3
+_QUOTE_ROOM = 104
+
+
 class Kind(IntEnum):
-    """What a token counts as when it is the one to be predicted."""
+    """What a token counts as when it is the one to be predicted. CHAIN is an answer of the tracking suite."""
 
     NOTHING = 0
     PROSE = 1
     COPY = 2
     ANSWER = 3
+    CHAIN = 4
 
 
 @dataclass(frozen=True)
@@ -76,14 +82,20 @@ class RowBuilder:
         return join([row, Piece.of([PAD] * (length + 1 - len(row.ids)), Kind.NOTHING)])
 
     def _copies(self, rng: Random, size: int) -> Piece:
-        """A passage (of the corpus, its tokens shuffled, or random tokens), then spans of it again."""
+        """A passage (of the corpus, its tokens shuffled, random tokens, or tokens of a small alphabet, where only a
+        longer context tells places apart), then spans of it again."""
         first = max(8, int(size * rng.uniform(0.3, 0.6)))
         passage = self._window(rng, first, []).ids
         generator = np.random.default_rng(rng.getrandbits(64))
         source = rng.random()
-        if source < 0.35:
+        unknown = 2
+        if source < 0.3:
+            alphabet = generator.integers(EOS + 1, len(self.corpus.starts_word), max(8, int(first**0.5)))
+            passage = generator.choice(alphabet, first).astype(np.int32)
+            unknown = 5
+        elif source < 0.5:
             passage = generator.integers(EOS + 1, len(self.corpus.starts_word), first, dtype=np.int32)
-        elif source < 0.6:
+        elif source < 0.7:
             passage = generator.permutation(passage)
         pieces = [Piece.of([BOS], Kind.NOTHING), Piece.of(passage, Kind.NOTHING)]
         filled = 1 + len(passage)
@@ -92,27 +104,27 @@ class RowBuilder:
             count = rng.randint(min(8, longest), longest)
             begin = rng.randrange(len(passage) - count + 1)
             span = passage[begin : begin + count]
-            # The first two tokens of a span cannot be known.
-            pieces += [Piece.of(span[:2], Kind.NOTHING), Piece.of(span[2:], Kind.COPY)]
+            # The first tokens of a span cannot be known.
+            pieces += [Piece.of(span[:unknown], Kind.NOTHING), Piece.of(span[unknown:], Kind.COPY)]
             filled += len(span)
         row = join(pieces)
         return Piece(row.ids[:size], row.kinds[:size])
 
     def _document(self, rng: Random, size: int) -> Piece:
-        groups = self._groups(rng, size)
+        chains = size >= 200 and rng.random() < _CHAIN_ROWS
+        groups = self._groups(rng, size, chains)
         rest = size - 1 - sum(group.size for group in groups)
-        room = int(rest * (0.6 if size < 400 else 0.4 if size < 1500 else 0.25))
+        room = int(rest * (0.6 if size < 400 else 0.45 if size < 1500 else rng.uniform(0.1, 0.4)))
+        # Quotations have their share of the room before the questions: short of it, they stay unlearned.
+        quotes = int(room * (rng.uniform(0.0, 0.3) if chains else rng.uniform(0.3, 0.95))) // _QUOTE_ROOM
+        room -= _QUOTE_ROOM * quotes
+        rest -= _QUOTE_ROOM * quotes
         asked: list[Piece] = []
-        for group in groups[: max(24, size // 100) if rng.random() < 0.8 else 3]:
+        for group in groups:
             if len(group.query.ids) <= room:
                 asked.append(group.query)
                 room -= len(group.query.ids)
-        quotes = 0
-        for _ in range(rng.randint(0, 2) if size < 600 else rng.randint(1, max(7, size // 600))):
-            if room >= 100:
-                quotes += 1
-                room -= 100
-        rest -= sum(len(each.ids) for each in asked) + 100 * quotes
+                rest -= len(group.query.ids)
         rng.shuffle(groups)
         document = self._window(rng, max(rest, 8), groups)
         pieces = asked + [self._quote(rng, document.ids) for _ in range(quotes)]
@@ -120,12 +132,23 @@ class RowBuilder:
         row = join([Piece.of([BOS], Kind.NOTHING), document, *pieces])
         return Piece(row.ids[:size], row.kinds[:size])
 
-    def _groups(self, rng: Random, size: int) -> list[Group]:
-        """Facts that fill at most two fifths of the row (a quarter of a long one), in random order."""
-        room = int(size * (0.4 if size < 400 else 0.25) * rng.uniform(0.1, 1.0)) if size > 200 else size * 0.45
+    def _groups(self, rng: Random, size: int, chains: bool) -> list[Group]:
+        """Facts that fill at most two fifths of the row (a quarter of a long one), in random order.
+
+        With `chains` they are nearly all chains of variables.
+        """
+        most = 0.4 if size < 400 or (chains and size < 1500) else 0.25
+        room = int(size * most * rng.uniform(0.1, 1.0)) if size > 200 else size * 0.45
+        if chains:
+            room = max(room, min(80, size * 0.4))
         groups: list[Group] = []
         for _ in range(60):
-            made = [self._chain(rng)] if size >= 160 and rng.random() < 0.15 else self._facts(rng)
+            if chains and rng.random() < 0.9:
+                made = [self._tracking(rng)]
+            elif size >= 160 and rng.random() < 0.08:
+                made = [self._values(rng)]
+            else:
+                made = self._facts(rng)
             for group in made:
                 if group.size <= room and len(groups) < max(48, size // 80):
                     groups.append(group)
@@ -145,20 +168,22 @@ class RowBuilder:
             groups.append(Group([statement], self._question(rng, fact.question(rng, "train"), fact.value)))
         return groups
 
-    def _chain(self, rng: Random) -> Group:
-        """A group with several values or a chain of variables."""
-        many = rng.randint(1, 4)
-        if rng.random() < 0.7:
-            plan = plan_tracking(rng, "train", hops=many, chains=rng.choice((1, 2, 2, 3)))
-        else:
-            plan = plan_multivalue(rng, "train", values=many, distractors=rng.randint(0, 4))
+    def _tracking(self, rng: Random) -> Group:
+        """Chains of variables, one of them asked for."""
+        plan = plan_tracking(rng, "train", hops=rng.choice((0, 1, 1, 2, 2, 3, 3, 4)), chains=rng.choice((1, 1, 2, 3)))
+        statements = [self._statement(text) for text, _ in plan.statements]
+        return Group(statements, self._question(rng, plan.question, ", ".join(plan.answers), Kind.CHAIN))
+
+    def _values(self, rng: Random) -> Group:
+        """Several values of one attribute of one entity."""
+        plan = plan_multivalue(rng, "train", values=rng.randint(1, 4), distractors=rng.randint(0, 4))
         statements = [self._statement(text) for text, _ in plan.statements]
         return Group(statements, self._question(rng, plan.question, ", ".join(plan.answers)))
 
     def _statement(self, text: str) -> Piece:
         return Piece.of(self.encoder.encode(" " + text), Kind.NOTHING)
 
-    def _question(self, rng: Random, question: str, answer: str) -> Piece:
+    def _question(self, rng: Random, question: str, answer: str, kind: Kind = Kind.ANSWER) -> Piece:
         """The question as people may type it, the answer with a full stop and the end mark."""
         if rng.random() < 0.08:
             question = question.lower()
@@ -169,7 +194,7 @@ class RowBuilder:
         lead = "\n\nQuestion: " if rng.random() < 0.8 else "\nQuestion: "
         encode = self.encoder.encode
         asked = Piece.of(encode(f"{lead}{question}\nAnswer:"), Kind.NOTHING)
-        return join([asked, Piece.of([*encode(f" {answer}."), EOS], Kind.ANSWER)])
+        return join([asked, Piece.of([*encode(f" {answer}."), EOS], kind)])
 
     def _quote(self, rng: Random, document: Ids) -> Piece:
         """Ask for the continuation of a passage of the document, in at most about 100 tokens.
@@ -183,7 +208,7 @@ class RowBuilder:
         words = np.flatnonzero(corpus.starts_word[reach])
         opens = np.flatnonzero(corpus.ends_sentence[reach[:-1]] & corpus.opens_sentence[reach[1:]]) + 1
         start = int(opens[0]) if len(opens) and rng.random() < 0.7 else int(words[0]) if len(words) else 0
-        later = words[words >= start + rng.randint(6, 14)]
+        later = words[words >= start + rng.randint(7, 18)]
         split = int(later[0]) if len(later) else len(reach) // 2
         text = " ".join(self.encoder.tokenizer.decode(reach[start:split].tolist()).split())
         form = rng.random()

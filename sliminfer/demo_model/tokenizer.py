@@ -6,16 +6,19 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from sliminfer.prompts import ANSWER_PREFIX
+
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL_TOKENS = ("<|pad|>", "<|bos|>", "<|eos|>")
 VOCABULARY_SIZE = 4096
 MAX_POSITIONS = 16_384
 TOKENIZER_FILE = "tokenizer.json"
 
-# Message contents are written as they are; the one generation prompt is the one of sliminfer/tasks/prompt.py.
+# Message contents are written as they are. The answer's line break stands in a string, for Transformers renders
+# with trim_blocks, which swallows one right after a block.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    "{% if add_generation_prompt %}\nAnswer:{% endif %}"
+    "{% if add_generation_prompt %}{{ '" + ANSWER_PREFIX.replace("\n", "\\n") + "' }}{% endif %}"
 )
 
 

@@ -4,7 +4,8 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,8 @@ def _quick_questions(options: TrainOptions, pool: QuestionPool) -> dict[Any, "Fu
 
 
 def _write(log: Any, **entry: Any) -> None:
-    line = json.dumps({key: round(v, 5) if isinstance(v, float) else v for key, v in entry.items()})
+    known = {key: v for key, v in entry.items() if not (isinstance(v, float) and isnan(v))}
+    line = json.dumps({key: round(v, 5) if isinstance(v, float) else v for key, v in known.items()})
     log.write(line + "\n")
     log.flush()
     print(line, flush=True)
@@ -157,10 +159,12 @@ class _Run:
         )
 
     def compile(self, rows: Rows) -> None:
-        """Run one batch forward and backward, unused, so that compilation is over when the curriculum begins."""
+        """Run a batch of each kind forward and backward, unused: compilation is over when the curriculum begins."""
         started = time.monotonic()
-        batch = rows[next(iter(self.requests))].to(self.trainee.model.device)
-        self.trainee.losses(batch, self.options.early_weight).total.backward()  # type: ignore[no-untyped-call]
+        request = next(iter(self.requests))
+        for dropping in sorted({False, any(phase.dropping for phase in self.requests.phases)}):
+            batch = rows[replace(request, dropping=dropping)].to(self.trainee.model.device)
+            self.trainee.losses(batch, self.options.early_weight).total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad(set_to_none=True)
         _write(self.log, event="compiled", seconds=time.monotonic() - started)
 
@@ -205,7 +209,7 @@ class _Run:
         for length in sorted({length for length, _, _ in since}):
             those = [losses for each, losses, _ in since if each == length]
             loss, right, early = (
-                torch.stack(parts).mean(0).tolist()
+                torch.stack(parts).nanmean(0).tolist()
                 for parts in (
                     [each.loss for each in those],
                     [each.right for each in those],
@@ -221,10 +225,13 @@ class _Run:
                 prose_loss=loss[Kind.PROSE],
                 copy_loss=loss[Kind.COPY],
                 answer_loss=loss[Kind.ANSWER],
+                chain_loss=loss[Kind.CHAIN],
                 copy_right=right[Kind.COPY],
                 answer_right=right[Kind.ANSWER],
+                chain_right=right[Kind.CHAIN],
                 early_copy_right=early[Kind.COPY],
                 early_answer_right=early[Kind.ANSWER],
+                early_chain_right=early[Kind.CHAIN],
                 gradient=max(float(norm) for each, _, norm in since if each == length),
                 tokens=self.tokens,
                 tokens_per_s=speed,

@@ -7,9 +7,9 @@ quotation is asked in the same question line as `Quote: {first words}`; its answ
 varies the white space around the document, so one or three line breaks, or a trailing one, do no harm.
 """
 
+from sliminfer.prompts import ANSWER_PREFIX, QUESTION_PREFIX
+
 QUOTE_PREFIX = "Quote: "
-QUESTION_PREFIX = "\n\nQuestion: "
-ANSWER_PREFIX = "\nAnswer:"
 
 
 def user_message(document: str, question: str) -> str:

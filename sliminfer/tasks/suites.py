@@ -26,6 +26,10 @@ QUOTE_WORDS = 16
 TRACKING_QUESTIONS = (
     "Which variables hold the value {value}?",
     "Find all variables that are assigned the value {value}.",
+    "Which variables are equal to {value}?",
+    "Name every variable with the value {value}.",
+    "List the variables whose value is {value}.",
+    "What variables have {value} as their value?",
     "Which variables have the value {value}?",
 )
 

@@ -83,15 +83,16 @@ def test_dense_copies_repeat_what_came_before() -> None:
 
 def test_a_request_decides_its_batch_wholly() -> None:
     rows = Rows(CORPUS, TOKENIZER, 1024)
-    first, again = (rows[Request(256, 0.2, "5 17")] for _ in range(2))
-    other = rows[Request(256, 0.2, "5 18")]
+    first, again = (rows[Request(256, 0.2, True, "5 17")] for _ in range(2))
+    other = rows[Request(256, 0.2, True, "5 18")]
     assert first.inputs.equal(again.inputs)
     assert first.places.equal(again.places)
+    assert first.kept[0].equal(again.kept[0])
     assert not first.inputs.equal(other.inputs)
 
 
 def test_chosen_places_prefer_answers_and_copies_to_prose() -> None:
-    batch = Rows(CORPUS, TOKENIZER, 2048)[Request(512, 0.1, "0 0")]
+    batch = Rows(CORPUS, TOKENIZER, 2048)[Request(512, 0.1, False, "0 0")]
     assert batch.inputs.shape == (4, 512)
     assert len(batch.places) == 1024
     flat = batch.inputs.reshape(-1)
