@@ -21,15 +21,16 @@ from sliminfer.config import SlimConfig
 class UnitScorer:
     """Scores a stage's blocks for a query by the mean keys of its units, which are always resident.
 
-    The keys are those of the stage's first layer: its query is known before any layer of the stage runs.
+    Keys and queries are those of one layer, the same one that scored the stage's blocks in prefill: its
+    query is known before any layer of the stage runs.
     """
 
-    def __init__(self, keys: Tensor, survivors: Survivors, config: SlimConfig) -> None:
-        """`keys` are the survivors' keys after RoPE [kv_heads, tokens, head_dim]."""
+    def __init__(self, keys: Tensor, config: SlimConfig) -> None:
+        """`keys` are the survivors' keys after RoPE in the scoring layer [kv_heads, tokens, head_dim]."""
         self.units = ops.unit_keys(keys, config.decode_unit_size)
         per_block = config.block_size // config.decode_unit_size
         self._block_of_unit = torch.arange(self.units.shape[1], device=keys.device) // per_block
-        self._blocks = len(survivors)
+        self._blocks = -(-keys.shape[1] // config.block_size)
         self._config = config
 
     def __call__(self, query: Tensor) -> Tensor:

@@ -78,9 +78,10 @@ class SlimCache(Cache):
         self._pool = pool
         self._engine_for = engine_for
         self._device_limit = device_limit
-        self._queries: dict[int, Tensor | None] = {}
-        if config.active is not None:
-            self._queries = {stage.first: None for stage in self.stages[1:]}
+        own = config.score_layer == "own"
+        managed = self.stages[1:] if config.active is not None else ()
+        self._scored_by = {stage.index: stage.first if own else stage.first - 1 for stage in managed}
+        self._queries: dict[int, Tensor] = {}
         self._managed: dict[int, ManagedStage] = {}
         self.prefilled = False
         self._closed = False
@@ -106,9 +107,13 @@ class SlimCache(Cache):
             raise
 
     def wants_query(self, layer_idx: int) -> bool:
-        """Whether `observe_query` is due before layer `layer_idx` of the call under way."""
+        """Whether `observe_query` is due before layer `layer_idx` of the call under way.
+
+        It is for the layers that score: as in prefill, the last before each stage, or with `score_layer`
+        "own" the first of it.
+        """
         if not self.prefilled:
-            return layer_idx in self._queries
+            return layer_idx in self._scored_by.values()
         return layer_idx in self._managed and self.step % self.config.refresh == 0
 
     def observe_query(self, layer_idx: int, query: Tensor) -> None:
@@ -137,8 +142,10 @@ class SlimCache(Cache):
         if self.config.active is None:
             return
         try:
+            # Keys that score a stage may belong to the one before: take them while it is still as prefill left it.
+            scorers = {index: self._scorer(index, positions) for index in self._scored_by}
             for stage in self.stages:
-                self._place(stage, positions[stage.first].tolist())
+                self._place(stage, positions[stage.first].tolist(), scorers.get(stage.index))
             self._check_device_limit()
         except SlimError:
             self.close()
@@ -209,19 +216,24 @@ class SlimCache(Cache):
         """As `close`: a used SlimCache belongs to its prompt."""
         self.close()
 
-    def _place(self, stage: Stage, positions: list[int]) -> None:
+    def _scorer(self, stage: int, positions: Sequence[Tensor]) -> UnitScorer:
+        scoring, survivors = self._scored_by[stage], positions[self.stages[stage].first]
+        rows = torch.searchsorted(positions[scoring], survivors)
+        keys = self.layers[scoring].prompt_keys()
+        return UnitScorer(keys.index_select(1, rows.to(keys.device)), self.config)
+
+    def _place(self, stage: Stage, positions: list[int], scorer: UnitScorer | None) -> None:
         survivors = Survivors.of(positions, self.config.block_size, forced_spans(self._blocks))
         layers = self.layers[stage.first : stage.end]
         token_bytes = sum(layer.token_bytes for layer in layers)
         block_bytes = token_bytes * self.config.block_size
         managed, note = None, ""
-        if stage.first in self._queries and survivors.slots(self._active) < len(survivors):
+        if scorer is not None and survivors.slots(self._active) < len(survivors):
             try:
-                managed = self._manage(stage, survivors, block_bytes // len(layers))
+                managed = self._manage(stage, survivors, scorer, block_bytes // len(layers))
             except MemoryLimitError as error:
                 note = f"Stage {stage.index} keeps all its blocks on the device: {error}"
                 warnings.warn(note, RuntimeWarning, stacklevel=4)
-        self._queries.pop(stage.first, None)
         held = self.kv_bytes()[stage.first : stage.end]
         self._events.append(
             StagePlaced(
@@ -240,20 +252,19 @@ class SlimCache(Cache):
             )
         )
 
-    def _manage(self, stage: Stage, survivors: Survivors, block_bytes: int) -> ManagedStage:
-        query = self._queries[stage.first]
-        if query is None:
-            raise ValueError(f"observe_query was not called for layer {stage.first} in prefill.")
+    def _manage(self, stage: Stage, survivors: Survivors, scorer: UnitScorer, block_bytes: int) -> ManagedStage:
+        scoring = self._scored_by[stage.index]
+        if scoring not in self._queries:
+            raise ValueError(f"observe_query was not called for layer {scoring} in prefill.")
         layers = self.layers[stage.first : stage.end]
         if self._pool is None:
             self._pool = HostPool(pinned=layers[0].device.type == "cuda")
         lease = self._pool.lend(len(survivors) * len(layers), block_bytes)
         self._leases.append(lease)
-        scorer = UnitScorer(layers[0].prompt_keys(), survivors, self.config)
-        managed = ManagedStage(stage, survivors, scorer, query, self.config)
+        managed = ManagedStage(stage, survivors, scorer, self._queries[scoring], self.config)
         placed = managed.place(layers, lease, [self._engine(layer.device) for layer in layers])
         self.layers[stage.first : stage.end] = placed
-        self._managed[stage.first] = managed
+        self._managed[scoring] = managed
         return managed
 
     @property

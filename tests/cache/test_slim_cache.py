@@ -207,7 +207,7 @@ def test_a_prefill_without_its_query_is_a_programming_error() -> None:
     case = half_resident()
     cache = case.cache()
     cache.wants_query = lambda layer: False  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match="observe_query was not called for layer 1"):
+    with pytest.raises(ValueError, match="observe_query was not called for layer 0"):
         case.answer(cache, 0)
 
 

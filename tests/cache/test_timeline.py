@@ -22,7 +22,7 @@ def run() -> tuple[list[CacheEvent], int, int, list[tuple[int, ...]]]:
     case = half_resident()
     cache = case.cache()
     sets: list[tuple[int, ...]] = []
-    case.answer(cache, STEPS, after_step=lambda: sets.append(cache._managed[3].planner.resident))
+    case.answer(cache, STEPS, after_step=lambda: sets.append(cache._managed[2].planner.resident))
     held = cache.kv_bytes()
     device = sum(layer.prompt + layer.tail + layer.units for layer in held)
     host = sum(layer.host for layer in held)
