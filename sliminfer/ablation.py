@@ -18,6 +18,7 @@ from sliminfer.records import FULL
 from sliminfer.selectors import PromptView, PruneView, register
 from sliminfer.selectors.base import read_knobs
 from sliminfer.selectors.sliminfer import SlimInfer
+from sliminfer.summary import by_step
 
 Reduction = Literal["max", "mean"]
 
@@ -119,12 +120,16 @@ def ablation_table(rows: Sequence[Mapping[str, Any]]) -> str:
     by_label: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_label.setdefault(row["variant"], []).append(row)
-    heads = ["rule", "evidence kept", *(f"{suite} accuracy" for suite in suites), "agreement", "KL", "FLOP speed-up"]
+    steps = max(len(row["evidence_kept"]) for row in rows)
+    heads = ["rule", *(f"evidence kept, step {step + 1}" for step in range(steps))]
+    heads += [*(f"{suite} accuracy" for suite in suites), "agreement", "KL", "FLOP speed-up"]
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for label, group in by_label.items():
+        evidence = by_step([row["evidence_kept"] for row in group])
         cells = [
             "full model" if label == FULL else label,
-            "" if label == FULL else _mean(group, "evidence_kept"),
+            *(f"{share:.3f}" for share in evidence),
+            *[""] * (steps - len(evidence)),
             *(_mean([row for row in group if row["suite"] == suite], "accuracy") for suite in suites),
             "" if label == FULL else _mean(group, "agreement"),
             "" if label == FULL else _mean(group, "first_token_kl", ".4f"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -137,14 +136,14 @@ def run_work(engine: SlimEngine, work: Work, missing: set[str]) -> Iterator[Reco
             yield _record(item, prompt, variant, run, full)
 
 
-def evidence_kept(prompt: Prompt, item: EvalItem, metrics: RunMetrics) -> float:
-    """Share of the evidence's tokens that pass the last prune step; NaN where no evidence is known."""
+def evidence_kept(prompt: Prompt, item: EvalItem, metrics: RunMetrics) -> tuple[float, ...]:
+    """Share of the evidence's tokens that pass each prune step; empty where no evidence is known."""
     wanted = {i for span in item.evidence for i in range(*prompt.token_range(*span))}
     if not wanted:
-        return math.nan
-    if not metrics.kept:
-        return 1.0
-    return sum(sum(start <= i < end for i in wanted) for start, end in metrics.kept[-1].ranges) / len(wanted)
+        return ()
+    return tuple(
+        sum(sum(start <= i < end for i in wanted) for start, end in kept.ranges) / len(wanted) for kept in metrics.kept
+    )
 
 
 def _run(engine: SlimEngine, item: EvalItem, prompt: Prompt, config: SlimConfig, side: Side) -> Finished | str:

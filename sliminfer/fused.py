@@ -99,8 +99,13 @@ class FusedLayer:
         self.layer: Any = layer
         self.workspace = workspace
         self.mlp_slice = mlp_slice
-        names = ("self_attn", "mlp", "input_layernorm", "post_attention_layernorm")
-        self._watched = [layer.get_submodule(name) for name in names]
+        # Looked up once: a module's attribute costs a microsecond, and a decoded token passes every layer.
+        self.norm_before: Any = layer.input_layernorm
+        self.attention: Any = layer.self_attn
+        self.norm_after: Any = layer.post_attention_layernorm
+        self.mlp: Any = layer.mlp
+        parts: tuple[Any, ...] = (self.norm_before, self.attention, self.norm_after, self.mlp)
+        self._hooks = [hooks for part in parts for hooks in (part._forward_hooks, part._forward_pre_hooks)]
 
     def __call__(
         self,
@@ -117,8 +122,8 @@ class FusedLayer:
         Runs the stock forward where gradients are wanted, a hook waits inside the layer, or the batch is
         larger than 1.
         """
-        hooked = any(part._forward_hooks or part._forward_pre_hooks for part in self._watched)
-        if torch.is_grad_enabled() or hooked or hidden_states.shape[0] != 1 or position_embeddings is None:
+        one = hidden_states.shape[0] == 1 and position_embeddings is not None
+        if not one or torch.is_grad_enabled() or any(self._hooks):
             stock: Tensor = type(self.layer).forward(
                 self.layer,
                 hidden_states,
@@ -130,7 +135,8 @@ class FusedLayer:
                 **kwargs,
             )
             return stock
-        norm = self.layer.input_layernorm
+        assert position_embeddings is not None
+        norm = self.norm_before
         attended = self._attend(
             ops.rms_norm(hidden_states, norm.weight, norm.variance_epsilon),
             attention_mask,
@@ -148,7 +154,7 @@ class FusedLayer:
         cache: Cache | None,
         kwargs: dict[str, Any],
     ) -> Tensor:
-        attention = self.layer.self_attn
+        attention = self.attention
         query, key, value = self._project(normed)
         del normed  # a prompt's worth of memory that attention does not need
         ops.apply_rope(query[0], key[0], rotary[0][0], rotary[1][0])
@@ -168,7 +174,7 @@ class FusedLayer:
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
     ) -> Tensor:
         """The model's own attention backend, `[1, heads, tokens, head_dim]` to `[1, tokens, heads, head_dim]`."""
-        attention = self.layer.self_attn
+        attention = self.attention
         eager = sys.modules[type(attention).__module__].eager_attention_forward
         interface = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, eager)
         config_window = getattr(attention.config, "sliding_window", None)
@@ -187,14 +193,15 @@ class FusedLayer:
 
     def _project(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values before RoPE, each `[1, tokens, heads, head_dim]`."""
-        attention = self.layer.self_attn
+        attention = self.attention
         if hasattr(attention, "qkv_proj"):
             together: Tensor = attention.qkv_proj(normed)
             keys = attention.num_key_value_heads * attention.head_dim
             flat = torch.split(together, [together.shape[-1] - 2 * keys, keys, keys], -1)
         else:
             flat = attention.q_proj(normed), attention.k_proj(normed), attention.v_proj(normed)
-        query, key, value = (part.unflatten(-1, (-1, attention.head_dim)) for part in flat)
+        shape = (1, normed.shape[1], -1, attention.head_dim)
+        query, key, value = (part.view(shape) for part in flat)
         if hasattr(attention, "q_norm"):
             query = ops.rms_norm(query, attention.q_norm.weight, attention.q_norm.variance_epsilon)
             key = ops.rms_norm(key, attention.k_norm.weight, attention.k_norm.variance_epsilon)
@@ -202,18 +209,18 @@ class FusedLayer:
 
     def _add_mlp(self, attended: Tensor, residual: Tensor) -> Tensor:
         """`x + mlp(norm(x))` with `x = attended + residual`, written over `attended`."""
-        norm = self.layer.post_attention_layernorm
+        norm = self.norm_after
         tokens = attended.shape[1]
         limit = self.mlp_slice or (MLP_SLICE_CUDA if attended.is_cuda else MLP_SLICE_CPU)
-        rows = -(-tokens // -(-tokens // limit))
-        for x, skipped in zip(attended[0].split(rows), residual[0].split(rows)):
+        slices = -(-tokens // limit)
+        for x, skipped in zip(attended[0].chunk(slices), residual[0].chunk(slices)):
             normed, x = ops.rms_norm_residual(x, skipped, norm.weight, norm.variance_epsilon)
             x.add_(self._mlp(normed))
         return attended
 
     def _mlp(self, normed: Tensor) -> Tensor:
         """The gated MLP of `[tokens, hidden]`."""
-        mlp = self.layer.mlp
+        mlp = self.mlp
         if hasattr(mlp, "gate_up_proj"):
             gate, up = self._linear("gate_up", mlp.gate_up_proj, normed).chunk(2, -1)
         else:

@@ -32,6 +32,7 @@ _KERNEL_FILES = {
     "block_scores": "block_scores",
     "decode_attention": "decode_attention",
 }
+_REFERENCE: dict[str, Callable[..., Any]] = {op: getattr(reference, op) for op in _KERNEL_FILES}
 
 
 @dataclass
@@ -134,7 +135,8 @@ def runs_triton(op: str, device: torch.device) -> bool:
 
 
 def _run(op: str, first: Tensor, *rest: Any) -> Any:
-    if runs_triton(op, first.device):
+    choice = _state.choice  # as runs_triton, without a call: every operation of a decoded token passes here
+    if (first.is_cuda if choice == "auto" else choice == "triton") and op not in _state.failed:
         try:
             kernel = _state.kernels.get(op) or _load(op)
             result = kernel(first, *rest)
@@ -153,7 +155,7 @@ def _run(op: str, first: Tensor, *rest: Any) -> Any:
             _state.ran[op] = "triton"
             return result
     _state.ran[op] = "torch"
-    return getattr(reference, op)(first, *rest)
+    return _REFERENCE[op](first, *rest)
 
 
 def _load(op: str) -> Callable[..., Any]:

@@ -28,7 +28,7 @@ class Record:
         score: of the reply, in [0, 1].
         agreement: share of the full reply's tokens that this reply has at the same place.
         first_token_kl: KL(full || this) of the first token's distribution, in nats.
-        evidence_kept: share of the evidence's tokens that are left in the deepest layers.
+        evidence_kept: share of the evidence's tokens that pass each prune step; empty where none is known.
         error: why the run failed, with all figures NaN.
     """
 
@@ -51,7 +51,7 @@ class Record:
     kv_ratio: float = math.nan
     first_token_kl: float = math.nan
     agreement: float = math.nan
-    evidence_kept: float = math.nan
+    evidence_kept: tuple[float, ...] = ()
     error: str | None = None
     commit: str | None = None
 
@@ -71,6 +71,7 @@ class Record:
         """The record written by `to_line`; raises TypeError for other data."""
         numbers = {f.name for f in fields(cls) if f.type == "float"}
         values: dict[str, Any] = {k: math.nan if v is None and k in numbers else v for k, v in data.items()}
+        values["evidence_kept"] = tuple(values["evidence_kept"])
         return cls(**values)
 
 

@@ -37,15 +37,20 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     Returns:
         A new contiguous tensor shaped like `x`.
     """
+    if x.numel() <= _CHUNK_ELEMENTS:
+        return weight * _unit_variance(x, eps)
     columns = x.shape[-1]
     out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     rows = _chunk_rows(columns)
     for source, target in zip(x.reshape(-1, columns).split(rows), out.view(-1, columns).split(rows)):
-        wide = source.to(torch.float32, copy=True)
-        variance = wide.square().mean(-1, keepdim=True)
-        wide.mul_(variance.add_(eps).rsqrt_())
-        torch.mul(weight, wide.to(x.dtype), out=target)
+        torch.mul(weight, _unit_variance(source, eps), out=target)
     return out
+
+
+def _unit_variance(x: Tensor, eps: float) -> Tensor:
+    wide = x.to(torch.float32, copy=True)
+    variance = wide.square().mean(-1, keepdim=True)
+    return wide.mul_(variance.add_(eps).rsqrt_()).to(x.dtype)
 
 
 def rms_norm_residual(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -75,18 +80,23 @@ def apply_rope(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Te
     Returns:
         `(query, key)`, the same tensors.
     """
+    width = cos.shape[-1]
+    cos, (sin_low, sin_high) = cos[:, None], sin[:, None].chunk(2, -1)
     for x in (query, key):
+        turned = x if x.shape[-1] == width else x[..., :width]
+        if x.numel() <= _CHUNK_ELEMENTS:
+            _rotate(turned, cos, sin_low, sin_high)
+            continue
         rows = _chunk_rows(x.shape[1] * x.shape[2])
-        for part, c, s in zip(x.split(rows), cos[:, None].split(rows), sin[:, None].split(rows)):
-            _rotate(part[..., : cos.shape[-1]], c, s)
+        for parts in zip(turned.split(rows), cos.split(rows), sin_low.split(rows), sin_high.split(rows)):
+            _rotate(*parts)
     return query, key
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> None:
-    half = x.shape[-1] // 2
-    low, high = x[..., :half], x[..., half:]
-    from_high = high * sin[..., :half]
-    from_low = low * sin[..., half:]
+def _rotate(x: Tensor, cos: Tensor, sin_low: Tensor, sin_high: Tensor) -> None:
+    low, high = x.chunk(2, -1)
+    from_high = high * sin_low
+    from_low = low * sin_high
     x.mul_(cos)
     low.sub_(from_high)
     high.add_(from_low)

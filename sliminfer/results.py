@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sliminfer.cache import CacheEvent
+from sliminfer.cache.records import to_dict as cache_dict
+from sliminfer.cache.timeline import measured
 from sliminfer.config import SlimConfig
-from sliminfer.events import BlocksPruned, Compared, Event, Failed, Finished, PromptReady, Side, Stopped
-from sliminfer.metrics import Comparison
+from sliminfer.events import BlocksPruned, CacheNews, Compared, Event, Failed, Finished, PromptReady, Side, Stopped
+from sliminfer.metrics import Comparison, RunMetrics
 from sliminfer.prompts import Prompt
 
 
@@ -21,6 +24,7 @@ class RunResult:
         finished: the last event of each side that finished.
         failed: the message of each side that did not.
         pruned: what was pruned on the way, in layer order.
+        cache: what the pruned side's KV cache told, in order; nothing without `active`.
         comparison: ratios and fidelity, once both sides have finished.
     """
 
@@ -29,6 +33,7 @@ class RunResult:
     failed: dict[Side, str] = field(default_factory=dict)
     stopped: dict[Side, str] = field(default_factory=dict)
     pruned: list[BlocksPruned] = field(default_factory=list)
+    cache: list[CacheEvent] = field(default_factory=list)
     comparison: Comparison | None = None
 
     @classmethod
@@ -45,6 +50,8 @@ class RunResult:
             self.prompt = event.prompt
         elif isinstance(event, BlocksPruned):
             self.pruned.append(event)
+        elif isinstance(event, CacheNews):
+            self.cache.append(event.change)
         elif isinstance(event, Finished):
             self.finished[event.side] = event
         elif isinstance(event, Failed):
@@ -69,6 +76,8 @@ class RunResult:
                 data[side] = _side(self.finished[side])
             elif side in self.failed:
                 data[side] = {"error": self.failed[side]}
+        if self.cache and "pruned" in self.finished:
+            data["pruned"]["cache"] = _cache(self.finished["pruned"].metrics, self.cache)
         if self.comparison is not None:
             c = self.comparison
             data["speedup"] = {
@@ -79,6 +88,20 @@ class RunResult:
             }
             data["fidelity"] = {"first_token_kl": c.first_token_kl, "agreement": c.agreement}
         return data
+
+
+def _cache(metrics: RunMetrics, events: list[CacheEvent]) -> dict[str, Any]:
+    timeline = measured(events, metrics.token_at)
+    return {
+        "device_bytes": metrics.prompt_kv.total_device,
+        "host_bytes": metrics.prompt_kv.total_host,
+        "swaps": timeline.swaps,
+        "loaded_bytes": int(timeline.moved_bytes.sum()),
+        "transfer_s": float(timeline.transfer_s.sum()),
+        "stall_s": float(timeline.stall_s.sum()),
+        "hidden": timeline.hidden,
+        "events": [cache_dict(event) for event in events],
+    }
 
 
 def _side(event: Finished) -> dict[str, Any]:

@@ -50,6 +50,12 @@ def averages(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def by_step(shares: Sequence[Sequence[float]]) -> list[float]:
+    """The means of the first, second, ... shares over the examples that have so many."""
+    steps = max(map(len, shares), default=0)
+    return [fmean(each[step] for each in shares if len(each) > step) for step in range(steps)]
+
+
 def mean(values: Iterable[float]) -> float | None:
     """The mean of the finite values; None without any."""
     finite = [value for value in values if math.isfinite(value)]
@@ -79,7 +85,7 @@ def _row(records: Sequence[Record], label: str, variant: Variant | None) -> dict
         "accuracy_high": high if done else None,
         "agreement": mean(record.agreement for record in done),
         "first_token_kl": mean(record.first_token_kl for record in done),
-        "evidence_kept": mean(record.evidence_kept for record in done),
+        "evidence_kept": by_step([record.evidence_kept for record in done]),
         "prompt_tokens": middle(record.prompt_tokens for record in done),
         "ttft_s": middle(record.ttft_s for record in done),
         "decode_tokens_per_s": middle(record.decode_tokens_per_s for record in done),

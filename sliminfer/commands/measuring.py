@@ -234,7 +234,7 @@ def show_table(rows: Sequence[dict[str, Any]]) -> None:
             f"{_number(row['accuracy_low'], '.2f')}-{_number(row['accuracy_high'], '.2f')}",
             _number(row["agreement"], ".3f"),
             _number(row["first_token_kl"], ".4f"),
-            _number(row["evidence_kept"], ".3f"),
+            " ".join(f"{share:.2f}" for share in row["evidence_kept"]),
             _number(speedup["ttft_flops"], ".2f"),
             _number(speedup["ttft"], ".2f"),
             _number(row["ttft_s"], ".3f"),

@@ -25,6 +25,8 @@ def command(
     config: options.ConfigFile = None,
     method: options.Method = None,
     match_flops: options.MatchFlops = None,
+    active: options.Active = None,
+    decode: options.Decode = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Nucleus for sampling.")] = 1.0,
@@ -45,7 +47,8 @@ def command(
 
     text = load_document(document).text
     loaded = options.load(model, device, dtype, attention)
-    slim_config = options.make_config(loaded.layers, prune, preset, config, method)
+    changes = {name: value for name, value in (("active", active), ("decode", decode)) if value is not None}
+    slim_config = options.make_config(loaded.layers, prune, preset, config, method, **changes)
     if match_flops is not None:
         prompt = build_prompt(loaded.tokenizer, text, question)
         slim_config = matching.match_flops(slim_config, loaded.shape, len(prompt), match_flops, prompt.question)

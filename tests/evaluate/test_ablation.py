@@ -59,7 +59,7 @@ def test_every_rule_runs_at_the_flops_of_the_default() -> None:
 
 
 def test_the_table_replaces_only_what_was_measured(tmp_path: Path) -> None:
-    row = {"suite": "needle", "accuracy": 1.0, "evidence_kept": 0.5, "agreement": 1.0, "first_token_kl": 0.0}
+    row = {"suite": "needle", "accuracy": 1.0, "evidence_kept": [0.5], "agreement": 1.0, "first_token_kl": 0.0}
     rows = [row | {"variant": name, "speedup": {"ttft_flops": 2.0}} for name in ("full", "default")]
     path = tmp_path / "ablation.md"
     path.write_text("# Title\n\nWhy.\n")
