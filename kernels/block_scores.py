@@ -8,6 +8,7 @@ non-negative floats, whose result does not depend on the order.
 """
 
 import math
+from functools import cache
 
 import torch
 import triton
@@ -169,6 +170,7 @@ def score_kernel(
         tl.atomic_max(out_ptr + block, score.to(tl.int32, bitcast=True), mask=inside, sem="relaxed")
 
 
+@cache
 def launch_config(rows: int, head_dim: int, dtype: torch.dtype) -> dict[str, int | str]:
     """Tiles and warps of both passes.
 

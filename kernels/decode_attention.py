@@ -7,6 +7,7 @@ where they lie, and a growing cache never makes Triton compile anew.
 """
 
 import math
+from functools import cache
 
 import torch
 import triton
@@ -106,6 +107,7 @@ def merge_kernel(
     tl.store(out_ptr + head * head_dim + column, out.to(out_ptr.dtype.element_ty), mask=column < head_dim)
 
 
+@cache
 def launch_config(group: int, head_dim: int, dtype: torch.dtype) -> dict[str, int | str]:
     """Tiles and warps of the split kernel; a matrix unit takes at least 16 query rows."""
     width = max(16, triton.next_power_of_2(head_dim))
@@ -120,6 +122,7 @@ def launch_config(group: int, head_dim: int, dtype: torch.dtype) -> dict[str, in
     }
 
 
+@cache
 def merge_config(splits: int, head_dim: int) -> dict[str, int]:
     """Tile and warps of the merge kernel."""
     return {

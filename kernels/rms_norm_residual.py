@@ -7,6 +7,8 @@ Rounded to the type of `x` where the Llama family rounds. Bytes per element in b
 residual; the plain definition in torch moves about 34 and 40.
 """
 
+from functools import cache
+
 import torch
 import triton
 import triton.language as tl
@@ -44,6 +46,7 @@ def rms_norm_kernel(
     tl.store(out_ptr + row * columns + column, scaled.to(out_ptr.dtype.element_ty), mask=inside)
 
 
+@cache
 def launch_config(columns: int) -> dict[str, int]:
     """Block shape and warps for rows of `columns` elements: about 2K elements a program, 16 to 32 a thread."""
     width = triton.next_power_of_2(columns)

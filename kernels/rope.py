@@ -7,6 +7,8 @@ Products are rounded to the type of the states before they are summed, as the Ll
 is read and written once: 4 bytes in bf16, against about 18 for the plain definition.
 """
 
+from functools import cache
+
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -67,6 +69,7 @@ def rotate(pointers, inside, half, cos_low, cos_high, sin_low, sin_high):
     tl.store(pointers + half, new_high.to(dtype), mask=inside)
 
 
+@cache
 def launch_config(query_heads: int, half: int) -> dict[str, int]:
     """Tile of heads and warps: at most 1K pairs a program."""
     width = triton.next_power_of_2(half)

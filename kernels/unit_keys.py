@@ -3,6 +3,8 @@
 The last unit may hold fewer tokens and is divided by its real count. Every key is read once.
 """
 
+from functools import cache
+
 import torch
 import triton
 import triton.language as tl
@@ -37,6 +39,7 @@ def unit_keys_kernel(
     tl.store(target, mean.to(out_ptr.dtype.element_ty), mask=(unit[:, None] < units) & (column < head_dim))
 
 
+@cache
 def launch_config(head_dim: int) -> dict[str, int]:
     """Units a program and warps: 2K elements, 16 a thread."""
     width = triton.next_power_of_2(head_dim)
