@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import threading
 from itertools import pairwise
@@ -170,6 +171,18 @@ def test_news_come_in_the_engines_stream_and_agree_with_its_metrics(engine: Slim
     assert timeline.step_s.sum() == pytest.approx(metrics.token_at[-1] - metrics.token_at[0])
     fast = replay(changes, 11, 1e-3, Link(bandwidth=1e12))
     assert fast.hidden > timeline.hidden
+
+
+def test_the_runs_json_holds_the_cache(engine: SlimEngine) -> None:
+    result = RunResult.of(engine.compare(REQUEST))
+    data = result.to_dict("tiny", CONFIG)
+    held = data["pruned"]["cache"]
+    assert held["device_bytes"] == data["pruned"]["prompt_kv_bytes"] < data["full"]["prompt_kv_bytes"]
+    assert held["loaded_bytes"] == sum(e["nbytes"] for e in held["events"] if e["type"] == "Refresh") > 0
+    assert json.loads(json.dumps(held))["swaps"] == held["swaps"] > 0
+    assert "cache" not in data["full"]
+    plain = RunRequest(DOCUMENT, REQUEST.question, PLAIN, max_new_tokens=2, ignore_eos=True)
+    assert "cache" not in RunResult.of(engine.compare(plain)).to_dict("tiny", PLAIN)["pruned"]
 
 
 def test_fewer_active_blocks_take_less_of_the_device(engine: SlimEngine) -> None:
