@@ -87,7 +87,8 @@ def test_run_for_a_reader(model_folder: Path, tmp_path: Path) -> None:
     document.write_text("# Log\n\n" + "The keeper wrote it down. " * 90)
     done = sliminfer(
         "run", "--document", document, "--question", "Who?", "--model", model_folder,
-        "--method", "gemfilter", "--match-flops", 1.5, "--max-new-tokens", 3, "--json", out,
+        "--method", "gemfilter", "--match-flops", 1.5, "--decode", "lychee", "--active", 0.5,
+        "--max-new-tokens", 3, "--json", out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "TTFT" in done.stdout
@@ -119,6 +120,7 @@ def test_models_lists_what_fits() -> None:
         (["run", "--document", "requirements.txt", "--question", "x", "--device", "cuda:7"], "not available"),
         (["run", "--document", "requirements.txt", "--question", "x", "--method", "magic"], "Unknown method"),
         (["run", "--document", "requirements.txt", "--question", "x", "--match-flops", "99"], "choose between 1 and"),
+        (["run", "--document", "requirements.txt", "--question", "x", "--decode", "lychee"], "set active"),
         (["models", "--context", "0"], "at least 1"),
         (["dance"], "dance"),
         ([], "command"),
