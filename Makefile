@@ -33,7 +33,7 @@ harden: .venv/.dev  ## long fuzzing, soak and fault runs
 	$(RUN) tests/harden/fuzz_documents.py --count 10000
 
 screenshots: .venv/.dev  ## pictures of every page state into assets/screenshots
-	$(RUN) tests/browser/screenshots.py
+	$(RUN) -m tests.browser.screenshots
 
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 
 with contextlib.suppress(ImportError):  # on a ZeroGPU Space it must come before anything that touches CUDA
     import spaces  # noqa: F401
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported: nothing is sent anywhere
 
 from typing import Annotated
 

@@ -116,4 +116,4 @@ def test_the_cache_tab_shows_blocks_that_wait_on_the_host(open_page: Open) -> No
     tab.get_by_role("button", name="Run with half of the kept blocks").click()
     expect(tab.locator("#status .status.done")).to_be_visible(timeout=60_000)
     expect(tab.locator("#residency")).to_contain_text("on the host")
-    expect(tab.locator("#cache-bytes .js-plotly-plot, #cache-bytes svg").first).to_be_visible()
+    expect(tab.locator("#cache-bytes .main-svg").first).to_be_visible()

@@ -77,7 +77,7 @@ def build(setup: Setup, layers: int) -> ScheduleInput:
                 gr.Slider(1, layers - 1, value=step.layer, step=1, min_width=110, label="From layer", buttons=[])
             )
             keep_sliders.append(
-                gr.Slider(1, 100, value=_keep_percent(step.keep), step=0.5, min_width=110, label="keep %", buttons=[])
+                gr.Slider(1, 100, value=_keep_percent(step.keep), step=0.25, min_width=110, label="keep %", buttons=[])
             )
         rows.append(row)
     return ScheduleInput(preset, count, tuple(rows), tuple(layer_sliders), tuple(keep_sliders), drawing)
@@ -116,4 +116,4 @@ def promise(setup: Setup, shape: ModelShape, tokens: int) -> str:
 
 def _keep_percent(keep: float | int) -> float:
     """A fraction as the slider's percent; token counts cannot be shown and fall back to a quarter."""
-    return round(200 * keep) / 2 if isinstance(keep, float) else 25.0
+    return round(400 * keep) / 4 if isinstance(keep, float) else 25.0
