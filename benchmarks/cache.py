@@ -40,12 +40,17 @@ LINKS = {"PCIe 3.0 x16": 12e9, "PCIe 4.0 x16": 25e9, "PCIe 5.0 x16": 50e9}
 
 @dataclass(frozen=True)
 class Row:
-    """One cache's figures; times in milliseconds, memory in bytes."""
+    """One cache's figures; times in milliseconds, memory in bytes.
+
+    `cpu_ratio` compares the process's own processor time, which a busy machine disturbs least; on a GPU it
+    shows the host's share alone.
+    """
 
     cache: str
     step_ms: float
     ratio: float
     ratio_iqr: float
+    cpu_ratio: float
     device_bytes: int
     host_bytes: int
     of_full: float
@@ -58,7 +63,9 @@ class Runner:
     """One cache under its own loop on the shared model."""
 
     def __init__(self, name: str, model: Any, config: SlimConfig, ids: torch.Tensor, new: int, pool: HostPool) -> None:
-        self.name, self.device, self.times = name, ids.device, list[float]()
+        self.name, self.device = name, ids.device
+        self.times: list[float] = []
+        self.cpu_times: list[float] = []
         self.events: list[CacheEvent] = []
         self.loop = LayerLoop(model, config)
         blocks = BlockMap.of(ids.shape[1], config)
@@ -68,18 +75,20 @@ class Runner:
         self.loop.place(self.cache)
         self.held = self.cache.kv_bytes()
 
-    def call(self, ids: torch.Tensor) -> float:
-        """Seconds for one call of the loop, device synchronised on both sides."""
+    def call(self, ids: torch.Tensor) -> tuple[float, float]:
+        """Seconds and processor seconds of one call of the loop, device synchronised on both sides."""
         synchronize(self.device)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache)
         for _ in run:
             pass
         synchronize(self.device)
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - cpu
 
     def step(self, token: torch.Tensor) -> None:
-        self.times.append(self.call(token))
+        seconds, cpu = self.call(token)
+        self.times.append(seconds)
+        self.cpu_times.append(cpu)
         self.events += self.cache.drain_events()
 
     def row(self, base: Runner, full_bytes: int) -> Row:
@@ -94,6 +103,7 @@ class Runner:
             step_ms=1000 * statistics.median(self.times),
             ratio=statistics.median(ratios),
             ratio_iqr=quarters[2] - quarters[0],
+            cpu_ratio=statistics.median(a / b for a, b in zip(self.cpu_times, base.cpu_times, strict=True)),
             device_bytes=device,
             host_bytes=sum(layer.host for layer in self.held),
             of_full=device / full_bytes,
@@ -159,7 +169,7 @@ def measure(model: Any, base: SlimConfig, tokens: int, steps: int) -> tuple[list
             for runner in runners if number % 2 else reversed(runners):
                 runner.step(token)
     for runner in runners:
-        del runner.times[:4]
+        del runner.times[:4], runner.cpu_times[:4]
     rows = [runner.row(runners[0], full_bytes) for runner in runners]
     busiest = runners[4]
     layer_s = rows[0].step_ms / 1000 / shape.layers
@@ -193,11 +203,20 @@ def main() -> None:
     rows, hidden = measure(model, base, options.tokens, options.steps)
     steps = ",".join(f"{step.layer}:{step.keep}" for step in base.steps)
     print(f"{options.tokens:,} tokens, {layers} layers, {steps}, {model.dtype}, {device}, {options.steps} steps")
-    heads = ("ms/step", 9), ("ratio", 8), ("IQR", 7), ("device", 13), ("host", 13), ("of full", 9), ("swaps", 7)
+    heads = (
+        ("ms/step", 9),
+        ("ratio", 8),
+        ("IQR", 7),
+        ("CPU", 7),
+        ("device", 13),
+        ("host", 13),
+        ("of full", 9),
+        ("swaps", 7),
+    )
     print("".join([f"{'cache':36}", *(f"{head:>{width}}" for head, width in heads), f"{'hidden':>8}"]))
     for row in rows:
         print(
-            f"{row.cache:36}{row.step_ms:9.2f}{row.ratio:8.3f}{row.ratio_iqr:7.3f}{row.device_bytes:13,}"
+            f"{row.cache:36}{row.step_ms:9.2f}{row.ratio:8.3f}{row.ratio_iqr:7.3f}{row.cpu_ratio:7.3f}{row.device_bytes:13,}"
             f"{row.host_bytes:13,}{row.of_full:9.1%}{row.swaps:7}{row.hidden:8.1%}"
         )
     print("simulated, every step: " + ", ".join(f"{name} {share:.1%} hidden" for name, share in hidden.items()))
