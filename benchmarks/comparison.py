@@ -1,0 +1,123 @@
+"""From a result of `eval --match-flops` to docs/comparison.md: all methods at the same FLOP speed-ups.
+
+    python -m sliminfer eval --suite planted --context 4096,8192 --match-flops 1.5,2,2.5,3 --examples 200 \
+        --methods sliminfer,adaptive,fastkv,lazyllm,gemfilter,streaming,random,oracle --json comparison.json
+    python benchmarks/comparison.py comparison.json docs/comparison.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sliminfer.selectors import selector_class
+
+Row = dict[str, Any]
+BOUNDS = ("random", "oracle")  # they frame the scale and compete with nobody
+
+
+def page(result: dict[str, Any]) -> str:
+    """The whole page in Markdown."""
+    rows = [row for row in result["results"] if row["accuracy"] is not None]
+    origin = result["provenance"]
+    parts = [
+        "# Methods at the same FLOP budget",
+        f"{result['model']} ({result['dtype']}, {result['device']}), {result['examples']} examples per task and "
+        f"context, seed {result['seed']}, commit {origin['commit']}. Every method prunes on its own published "
+        "schedule, its keeps solved for the FLOP speed-up at the head of the column (`sliminfer/matching.py`); all "
+        "keep the first block, the local window and the question. Accuracy in per cent, the best of the methods in "
+        "bold; `random` and `oracle` frame the scale. A speed-up in brackets is what a method really spent where it "
+        "chooses its budget by itself.",
+        f"```\n{origin['command']}\n```",
+    ]
+    for context in result["contexts"]:
+        here = [row for row in rows if row["context"] == context]
+        parts += [f"## {context:,} tokens", *_tables(here), _verdict(here)]
+    parts += ["## What the methods are", _papers(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(rows: Sequence[Row]) -> list[str]:
+    suites = list(dict.fromkeys(row["suite"] for row in rows))
+    tables = [f"### Mean of {len(suites)} tasks\n\n{_table(rows)}"] if len(suites) > 1 else []
+    return tables + [f"### {suite}\n\n{_table([row for row in rows if row['suite'] == suite])}" for suite in suites]
+
+
+def _table(rows: Sequence[Row]) -> str:
+    targets = _targets(rows)
+    lines = [f"| method | {' | '.join(f'{target:g}x' for target in targets)} |", "|---" * (len(targets) + 1) + "|"]
+    full = _accuracy(rows, "full", None)
+    if full is not None:
+        lines.append(f"| full (1x) | {' | '.join([f'{full:.1%}'[:-1]] * len(targets))} |")
+    best = {target: max(_rivals(rows, target).values(), default=None) for target in targets}
+    for method in dict.fromkeys(row["method"] for row in rows if row["method"] != "full"):
+        cells = []
+        for target in targets:
+            found = _accuracy(rows, method, target)
+            text = "-" if found is None else f"{found:.1%}"[:-1]
+            spent = _measured(rows, method, target)
+            if spent is not None and abs(spent / target - 1) > 0.03:  # chose another budget for itself
+                text += f" ({spent:.2f}x)"
+            leads = found is not None and found == best[target] and method not in BOUNDS
+            cells.append(f"**{text}**" if leads else text)
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _verdict(rows: Sequence[Row]) -> str:
+    """Where the project's own methods lead and where they do not, from the means alone."""
+    lines = []
+    for target in _targets(rows):
+        rivals = _rivals(rows, target)
+        ours = {name: rivals.pop(name) for name in ("sliminfer", "adaptive") if name in rivals}
+        if not ours or not rivals:
+            continue
+        rival = max(rivals, key=lambda name: rivals[name])
+        told = ", ".join(f"{name} {100 * (value - rivals[rival]):+.1f}" for name, value in ours.items())
+        lines.append(f"- {target:g}x, points against the best other method ({rival}): {told}.")
+    return "\n".join(lines)
+
+
+def _papers(rows: Sequence[Row]) -> str:
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return "\n".join(f"- `{method}`: {selector_class(method).paper}." for method in methods)
+
+
+def _targets(rows: Sequence[Row]) -> list[float]:
+    return sorted({row["flops_target"] for row in rows if row["flops_target"] is not None})
+
+
+def _rivals(rows: Sequence[Row], target: float) -> dict[str, float]:
+    methods = dict.fromkeys(row["method"] for row in rows if row["method"] not in (*BOUNDS, "full"))
+    found = {method: _accuracy(rows, method, target) for method in methods}
+    return {method: value for method, value in found.items() if value is not None}
+
+
+def _accuracy(rows: Sequence[Row], method: str, target: float | None) -> float | None:
+    values = [row["accuracy"] for row in rows if row["method"] == method and row["flops_target"] == target]
+    return fmean(values) if values else None
+
+
+def _measured(rows: Sequence[Row], method: str, target: float) -> float | None:
+    """The FLOP speed-up that the runs really had."""
+    chosen = [row for row in rows if row["method"] == method and row["flops_target"] == target]
+    return fmean(row["speedup"]["ttft_flops"] for row in chosen) if chosen else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("result", type=Path)
+    parser.add_argument("page", type=Path)
+    chosen = parser.parse_args()
+    chosen.page.write_text(page(json.loads(chosen.result.read_text(encoding="utf-8"))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
