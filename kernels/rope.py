@@ -1,4 +1,4 @@
-"""Rotary position embedding of queries and keys, in place, one program per token and pair of heads' tiles.
+"""Rotary position embedding of queries and keys, in place, one program per token and tile of heads.
 
     low'  = low * cos_low  - high * sin_low
     high' = high * cos_high + low * sin_high
