@@ -76,6 +76,11 @@ class Controls:
             **numbers,
         )
 
+    @staticmethod
+    def source_of(values: Sequence[Any]) -> str:
+        """Which of the document's sources is chosen in the values of `inputs`."""
+        return str(values[1])
+
     def show(self, setup: Setup, layers: int) -> dict[Any, Any]:
         """Updates that make the controls show `setup` on a model of `layers` layers."""
         doc = self.document

@@ -8,9 +8,10 @@ import gradio as gr
 
 from sliminfer.documents import DocumentLimits
 from viz.figures.theme import script
-from viz.page import about, api, cache, compare, controls, kept, share, theme
+from viz.page import about, api, cache, compare, controls, kept, methods, share, theme
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
+from viz.page.methods import MethodsEvents
 from viz.page.panes import status
 from viz.page.run_events import RunBar, RunEvents
 from viz.page.schedule_input import promise
@@ -57,6 +58,8 @@ def build(site: Site) -> gr.Blocks:
                         keeping = kept.build(site.results, comparing.map, text)
                     with gr.Tab("Cache", id="cache"):
                         caching = cache.build()
+                    with gr.Tab("Methods", id="methods"):
+                        rivals = methods.build()
                     with gr.Tab("About", id="about"):
                         gr.HTML(about.html(site), elem_id="about", apply_default_css=False)
                 box = share.build()
@@ -64,6 +67,7 @@ def build(site: Site) -> gr.Blocks:
         sharing = ShareEvents(site, chosen, box, line)
         _wire_run(RunEvents(site, chosen, bar, comparing, keeping, caching), sharing, visitor)
         _wire_document(documents, visitor)
+        _wire_methods(MethodsEvents(site, chosen, bar, rivals), visitor)
         _wire_link(page, sharing, documents, visitor)
         api.add(site)
     return page
@@ -123,6 +127,12 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
             trigger_mode="always_last", **QUIET,
         )  # fmt: skip
     model.change(events.model, [visitor, model, schedule.preset], [*planned, events.status], queue=False, **QUIET)
+
+
+def _wire_methods(events: MethodsEvents, visitor: gr.State) -> None:
+    bar = events.bar
+    shown = [visitor, bar.run, bar.stop, bar.status, *events.tab.outputs]
+    events.tab.start.click(events.run, [visitor, *events.inputs], shown, concurrency_id=ENGINE_QUEUE, **QUIET)
 
 
 def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> None:

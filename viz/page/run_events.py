@@ -12,17 +12,17 @@ from sliminfer.engine import RunRequest
 from sliminfer.errors import SlimError
 from sliminfer.events import Event
 from viz.page import kept
+from viz.page.asking import asked, beats
 from viz.page.cache import CacheTab
 from viz.page.compare import CompareTab
 from viz.page.controls import Controls
-from viz.page.document_input import read_paste
 from viz.page.kept import KeptView
 from viz.page.live import LiveRun
 from viz.page.panes import progress, status
 from viz.page.session import ResultStore, Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
-from viz.page.stream import on_thread, paced, plain_message
+from viz.page.stream import plain_message
 
 Updates = dict[Any, Any]
 
@@ -98,15 +98,13 @@ class RunEvents:
 
         yield self.bar.busy("Loading the model …" if self.site.shelf.loaded(setup.model) is None else "Preparing …")
         try:
-            for beat in paced(on_thread(start, self.site.shelf.worker, flag)):
+            for beat in beats(self.site, session, flag, start):
                 for event in beat.items:
                     live = live.after(event)
                 visitor.run = live
                 yield {self.bar.status: progress(live), **self._drawn(visitor, live, beat.figures)}
         except Exception as error:  # whatever it was, the visitor gets a sentence and a working page
             failure = plain_message(error)
-        finally:
-            self.site.stops.end(session, flag)
         if flag.is_set() and not live.complete:
             live = visitor.run = live.halted()
         yield {
@@ -131,27 +129,7 @@ class RunEvents:
         }
 
     def _request(self, visitor: Visitor, pasted: str, values: tuple[Any, ...]) -> tuple[Setup, RunRequest]:
-        setup = self.controls.read(values)
-        known = self.site.known(setup.model)
-        config = setup.config()
-        config.check_model(known.shape.layers)
-        if values[1] == "Paste":
-            visitor.document = read_paste(pasted or "")
-        text = "" if visitor.document is None else visitor.document.text
-        example = self.site.example(setup.example)
-        suggestion = None if example is None else example.suggestion(setup.question)
-        visitor.evidence = () if suggestion is None else suggestion.evidence
-        wanted = RunRequest(
-            document=text,
-            question=setup.question,
-            config=config,
-            max_new_tokens=setup.max_new_tokens,
-            temperature=setup.temperature,
-            top_p=setup.top_p,
-            seed=setup.seed,
-            evidence=visitor.evidence,
-        )
-        return setup, wanted
+        return asked(self.site, self.controls, visitor, pasted, values)
 
     def _drawn(self, visitor: Visitor, live: LiveRun, figures: bool) -> Updates:
         """Updates of the panes, and of the figures where they are due."""

@@ -1,0 +1,55 @@
+"""From the page's choices to a request for the engine, and from the engine back to beats for the page."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from sliminfer.engine import RunRequest
+from sliminfer.events import Event
+from viz.page.controls import Controls
+from viz.page.document_input import read_paste
+from viz.page.session import Visitor
+from viz.page.setup import Setup
+from viz.page.site import Site
+from viz.page.stream import Beat, on_thread, paced
+
+
+def asked(
+    site: Site, controls: Controls, visitor: Visitor, pasted: str | None, values: tuple[Any, ...]
+) -> tuple[Setup, RunRequest]:
+    """The setup in `values` and the request it makes of the visitor's document. Raises SlimError.
+
+    A pasted text becomes the visitor's document here, since it may never have lost the focus.
+    """
+    setup = controls.read(values)
+    known = site.known(setup.model)
+    config = setup.config()
+    config.check_model(known.shape.layers)
+    if controls.source_of(values) == "Paste":
+        visitor.document = read_paste(pasted or "")
+    example = site.example(setup.example)
+    suggestion = None if example is None else example.suggestion(setup.question)
+    visitor.evidence = () if suggestion is None else suggestion.evidence
+    request = RunRequest(
+        document="" if visitor.document is None else visitor.document.text,
+        question=setup.question,
+        config=config,
+        max_new_tokens=setup.max_new_tokens,
+        temperature=setup.temperature,
+        top_p=setup.top_p,
+        seed=setup.seed,
+        evidence=visitor.evidence,
+    )
+    return setup, request
+
+
+def beats(
+    site: Site, session: str, flag: threading.Event, start: Callable[[], Iterator[Event]]
+) -> Generator[Beat[Event]]:
+    """The events of `start()`, computed on the engine's thread and paced for the page, until `flag` is set."""
+    try:
+        yield from paced(on_thread(start, site.shelf.worker, flag))
+    finally:
+        site.stops.end(session, flag)

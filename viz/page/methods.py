@@ -1,0 +1,183 @@
+"""The Methods tab: several pruning methods on the visitor's document, at one budget, on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from sliminfer.config import SlimConfig
+from sliminfer.engine import RunRequest
+from sliminfer.errors import ConfigError, SlimError
+from sliminfer.events import Event, Side
+from sliminfer.matching import match_flops
+from sliminfer.metrics import Comparison
+from sliminfer.selectors import available, published, selector_class
+from viz.figures.kept_map import KeptMap
+from viz.figures.methods import MethodRun, methods_grid, methods_table
+from viz.figures.run import SideView
+from viz.figures.words import escape
+from viz.page.asking import asked, beats
+from viz.page.controls import Controls
+from viz.page.kept import token_evidence
+from viz.page.panes import status
+from viz.page.run_events import RunBar
+from viz.page.session import Visitor
+from viz.page.setup import Setup
+from viz.page.site import Site
+from viz.page.stream import plain_message
+
+MOST = 6
+FIRST = ("sliminfer", "fastkv", "streaming", "random")
+NEEDS_EVIDENCE = "oracle"
+HINT = (
+    '<p class="hint">The same document and question under several pruning methods, each with its own schedule, solved '
+    "so that all of them save the same arithmetic. What differs then is what they keep, and what it costs.</p>"
+)
+
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class MethodsTab:
+    """The tab's components."""
+
+    chosen: gr.CheckboxGroup
+    speedup: gr.Slider
+    start: gr.Button
+    table: gr.HTML
+    strips: gr.HTML
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.table, self.strips]
+
+
+def build() -> MethodsTab:
+    """Lay the tab out, before any run."""
+    with gr.Group(elem_classes="choices"):
+        chosen = gr.CheckboxGroup(
+            [(name, name) for name in available() if name != "full"], value=list(FIRST),
+            label="Methods, up to six", info="oracle keeps the evidence: it needs a suggested question.",
+            elem_id="methods",
+        )  # fmt: skip
+        speedup = gr.Slider(1.25, 4, value=2, step=0.25, label="FLOP speed-up that every method is solved for")
+    start = gr.Button("Compare methods", size="sm", scale=0, elem_id="compare-methods")
+    table = gr.HTML(HINT + papers(), elem_id="methods-table", apply_default_css=False)
+    strips = gr.HTML("", elem_id="methods-strips", apply_default_css=False)
+    return MethodsTab(chosen, speedup, start, table, strips)
+
+
+def papers() -> str:
+    """Where each method comes from."""
+    listed = "".join(
+        f"<dt>{name}</dt><dd>{escape(selector_class(name).paper)}</dd>" for name in available() if name != "full"
+    )
+    return f'<dl class="papers">{listed}</dl>'
+
+
+@dataclass(frozen=True)
+class MethodsEvents:
+    """The callback of "Compare methods"."""
+
+    site: Site
+    controls: Controls
+    bar: RunBar
+    tab: MethodsTab
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.tab.chosen, self.tab.speedup, self.controls.document.paste, *self.controls.inputs]
+
+    def run(
+        self, visitor: Visitor, request: gr.Request, chosen: list[str], speedup: float, pasted: str, *values: Any
+    ) -> Iterator[Updates]:
+        """Run the full model and then each method; the table grows by a row after each."""
+        try:
+            setup, wanted = asked(self.site, self.controls, visitor, pasted, values)
+            check_choice(chosen, visitor)
+        except SlimError as error:
+            yield {self.bar.status: status(str(error), "error")}
+            return
+        session = str(request.session_hash)
+        flag = self.site.stops.begin(session)
+        finished: dict[str, SideView] = {}
+        configs: dict[str, SlimConfig] = {}
+        at = SideView("full")
+
+        def start() -> Iterator[Event]:
+            return self._events(setup, wanted, chosen, speedup, configs)
+
+        yield {**self.bar.busy("Solving every method for the same arithmetic …"), self.tab.strips: ""}
+        names = ["full", *chosen]
+        last = status(f"Done: {len(chosen)} methods at {speedup:g} times less arithmetic.", "done")
+        try:
+            work = beats(
+                self.site,
+                str(request.session_hash),
+                flag,
+                lambda: self._events(setup, wanted, chosen, speedup, configs),
+            )
+            for beat in work:
+                for event in beat.items:
+                    at = (SideView(event.side) if at.metrics is not None else at).after(event)
+                    if at.error:
+                        raise ConfigError(at.error)
+                    if at.metrics is not None:
+                        finished[names[len(finished)]] = at
+                now = names[min(len(finished), len(names) - 1)]
+                turn = f"{now}, {min(len(finished) + 1, len(names))} of {len(names)}"
+                words = f"{turn}: layer {at.layers_done} of {at.layers}."
+                yield {self.bar.status: status(words, "busy"), **self._drawn(visitor, finished, configs, beat.figures)}
+        except Exception as error:  # whatever it was, the visitor gets a sentence and a working page
+            last = status(plain_message(error), "error")
+        if len(finished) < len(names) and "error" not in last:
+            last = status(f"Stopped after {len(finished)} of {len(names)}.")
+        yield {self.bar.status: last, **self._drawn(visitor, finished, configs, True), **self.bar.idle()}
+
+    def _events(
+        self, setup: Setup, wanted: RunRequest, chosen: list[str], speedup: float, configs: dict[str, SlimConfig]
+    ) -> Iterator[Event]:
+        """The full run, then one pruned run a method; fills `configs` with the solved settings before the first."""
+        engine = self.site.shelf.engine(setup.model)
+        prompt = engine.prepare(wanted)
+        shape = engine.loaded.shape
+        for name in chosen:
+            own = wanted.config if name == wanted.config.method else published(name, shape.layers)
+            configs[name] = match_flops(own, shape, len(prompt), speedup, prompt.question)
+        full: Side = "full"
+        yield from engine.run(wanted, full)
+        for name in chosen:
+            yield from engine.run(replace(wanted, config=configs[name]), "pruned")
+
+    def _drawn(
+        self, visitor: Visitor, finished: Mapping[str, SideView], configs: Mapping[str, SlimConfig], due: bool
+    ) -> Updates:
+        """Table and strips of what has finished, where figures are due."""
+        full = finished.get("full")
+        if not due or full is None or full.metrics is None:
+            return {}
+        runs, maps = [], {}
+        for name, side in finished.items():
+            if side.metrics is None or side.prompt is None:
+                continue
+            own = None if name == "full" else Comparison.of(full.metrics, side.metrics)
+            runs.append(MethodRun(name, side.metrics, side.text, own))
+            if name != "full":
+                maps[name] = KeptMap.from_side(side, configs[name], token_evidence(side.prompt, visitor.evidence))
+        updates: Updates = {
+            self.tab.table: f'<div class="fig fig-scroll" tabindex="0">{methods_table(runs).html()}</div>'
+        }
+        if maps:
+            updates[self.tab.strips] = methods_grid(maps).html()
+        return updates
+
+
+def check_choice(chosen: list[str], visitor: Visitor) -> None:
+    """Raise ConfigError for a choice of methods that cannot be run."""
+    if not 1 <= len(chosen) <= MOST:
+        raise ConfigError(f"{len(chosen)} methods are chosen: choose one to {MOST}.")
+    if NEEDS_EVIDENCE in chosen and not visitor.evidence:
+        raise ConfigError("The oracle must know where the answer stands: take a suggested question, or leave it out.")
