@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from sliminfer.commands import ablate, bench, models, run
+from sliminfer.commands import ablate, bench, models, report, run, sweep, tune
 from sliminfer.commands import eval as eval_command
 from sliminfer.errors import SlimError
 
@@ -27,6 +27,9 @@ app.command("models")(models.command)
 app.command("bench")(bench.command)
 app.command("eval")(eval_command.command)
 app.command("ablate")(ablate.command)
+app.command("sweep")(sweep.command)
+app.command("tune")(tune.command)
+app.command("report")(report.command)
 
 
 def main() -> None:

@@ -61,12 +61,15 @@ class Work:
 
 
 def work_list(
-    suites: Sequence[EvalSuite], variants: Mapping[int, Sequence[Variant]], examples: int
+    suites: Sequence[EvalSuite], variants: Mapping[int, Sequence[Variant]], examples: int, first: int = 0
 ) -> list[Work]:
-    """All examples of `suites` at the contexts of `variants`; a beginning of the list is a fair sample of it."""
+    """Examples `first` to `examples - 1` of each of `suites` at the contexts of `variants`.
+
+    A beginning of the list is a fair sample of it.
+    """
     return [
         Work(suite, context, index, tuple(here))
-        for index in range(examples)
+        for index in range(first, examples)
         for context, here in variants.items()
         for suite in suites
         if index < suite.size(examples)

@@ -109,8 +109,15 @@ def solve(job: Job, label: str, config: SlimConfig, context: int, target: float)
         return None
 
 
-def measure(job: Job, variants: Mapping[int, Sequence[Variant]], result: Path, what: str) -> list[Record]:
-    """Run the job under the variants of each context, with a progress bar.
+def measure(
+    job: Job,
+    variants: Mapping[int, Sequence[Variant]],
+    result: Path,
+    what: str,
+    first: int = 0,
+    end: int | None = None,
+) -> list[Record]:
+    """Run examples `first` to `end - 1` of the job under the variants of each context, with a progress bar.
 
     A Ctrl-C keeps what is done and says how to go on.
     """
@@ -118,7 +125,7 @@ def measure(job: Job, variants: Mapping[int, Sequence[Variant]], result: Path, w
     from sliminfer.progress import progress_bar
     from sliminfer.records import RecordStore
 
-    work = work_list(job.suites, variants, job.examples)
+    work = work_list(job.suites, variants, job.examples if end is None else end, first)
     store = RecordStore(result, settings(job), job.shard.rank)
     share(store, job.shard)
     try:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sliminfer.cli import app
+from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import SlimError
 
 ROW = {
@@ -73,3 +74,38 @@ def test_eval_matches_flops_for_every_method(common: list[object], tmp_path: Pat
 def test_mistakes_are_told_in_one_sentence(common: list[object], options: list[str], message: str) -> None:
     with pytest.raises(SlimError, match=message):
         invoke("eval", *common, *options)
+
+
+def test_sweep_writes_all_three_tables_and_its_page(common: list[object], tmp_path: Path) -> None:
+    invoke("sweep", *common, "--suite", "needle", "--examples", 1, "--layers", "2,2+4", "--keep", "0.5")
+    table = result(tmp_path)["table"]
+    assert [row["variant"] for row in table] == ["full", "sliminfer 2:0.5", "sliminfer 2:0.5,4:0.25"]
+    assert any(row["front_ttft"] for row in table)
+    assert (tmp_path / "result.parquet").is_file()
+    assert (tmp_path / "result.csv").read_text().count("\n") == 4
+    page = tmp_path / "report.html"
+    invoke("report", tmp_path / "result.json", "--out", page)
+    assert "sliminfer 2:0.5,4:0.25" in page.read_text()
+
+
+def test_tune_writes_a_preset_that_a_config_is_read_from(common: list[object], tmp_path: Path) -> None:
+    preset = tmp_path / "tuned.json"
+    invoke(
+        "tune", *common, "--suite", "needle", "--examples", 2, "--layers", "5", "--keep", "0.98",
+        "--agreement", "0.01", "--preset", preset,
+    )  # fmt: skip
+    config = SlimConfig.from_file(preset)
+    assert config.steps == (PruneStep(5, 0.98),)
+    tuned = json.loads(preset.read_text())["tuned"]
+    assert tuned["claim"]["fresh_examples"] == 1
+    assert tuned["claim"]["lower_bound"] < 0.1
+    assert not tuned["claim"]["supported"] or tuned["claim"]["level"] <= tuned["claim"]["lower_bound"]
+    assert result(tmp_path)["tuned"]["variant"] == "sliminfer 5:0.98"
+
+
+def test_ablate_fills_in_its_document(common: list[object], tmp_path: Path) -> None:
+    document = tmp_path / "ablation.md"
+    invoke("ablate", *common, "--suite", "needle", "--examples", 1, "--prune", "3:0.5", "--markdown", document)
+    text = document.read_text()
+    assert text.count("\n| ") > 15
+    assert "| full model |" in text

@@ -1,0 +1,61 @@
+"""`sliminfer sweep`: a grid over keep, prune layers and methods as one table, with its Pareto fronts."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sliminfer.commands import measuring, options
+from sliminfer.config import DEFAULT_PRESET
+
+Keeps = Annotated[str, typer.Option("--keep", help="Shares kept at the first prune layer: 0.5,0.25,0.125.")]
+Layers = Annotated[
+    str | None,
+    typer.Option(help="Sets of prune layers: 3,4,4+8; each further layer of one halves the keep [default: by depth]."),
+]
+Methods = Annotated[str, typer.Option(help="Comma-separated pruning methods.")]
+
+
+def command(
+    suite: measuring.Suites = "needle,multikey,quote",
+    context: measuring.Contexts = "4096",
+    keep: Keeps = "0.5,0.25,0.125,0.0625",
+    layers: Layers = None,
+    methods: Methods = "sliminfer",
+    examples: measuring.Examples = 20,
+    seed: measuring.Seed = 0,
+    model: options.Model = "demo",
+    config: options.ConfigFile = None,
+    filler: measuring.FillerText = None,
+    data: measuring.Data = measuring.DATA,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    attention: options.Attention = "auto",
+    json: measuring.Result = None,
+) -> None:
+    """Try a grid of schedules and methods; writes JSON, Parquet and CSV, and marks what nothing else beats."""
+    asked = dict(locals())  # before anything else is a local
+    from sliminfer.sweep import Grid, default_layers, parse_layers, table_rows, write_table
+
+    keeps = tuple(measuring.numbers(keep, "--keep"))
+    names = tuple(dict.fromkeys(name for name in (part.strip() for part in methods.split(",")) if name))
+    job = measuring.prepare(suite, context, examples, seed, filler, data, model, device, dtype, attention)
+    count = job.engine.loaded.layers
+    grid = Grid(default_layers(count) if layers is None else parse_layers(layers), keeps, names)
+    variants = grid.variants(options.make_config(count, None, DEFAULT_PRESET, config), count)
+    path = measuring.result_path(json, "sweep", asked)
+    records = measuring.measure(job, dict.fromkeys(job.contexts, variants), path, "sweep")
+    if not job.shard.first:
+        return
+    found = measuring.result(job, dict.fromkeys(job.contexts, variants), records)
+    found["table"] = table_rows(found["results"], variants)
+    parquet, csv = write_table(found["table"], path)
+    measuring.finish(found, json, path)
+    print(f"Tables: {parquet} and {csv}.", file=sys.stderr)
+    if json != "-":
+        print("Not beaten in accuracy and TTFT together:")
+        for row in (row for row in found["table"] if row["front_ttft"]):
+            place = f"{row['suite']} {row['context']:,}"
+            print(f"  {place}  {row['variant']}  {row['accuracy']:.3f}  {row['ttft_s']:.3f} s")
