@@ -234,6 +234,20 @@ class LayerLoop:
             queries = project_queries(self.layers[index], rows.hidden[:, last], rows.cos[:, last], rows.sin[:, last])
             call.cache.observe_query(index, queries)
 
+    def enter(self, ids: Tensor) -> Rows:
+        """The rows of token ids [1, n] as they enter layer 0, at positions 0 to n - 1."""
+        return self._rows(self.decoder.embed_tokens(ids), 0)
+
+    def through(self, index: int, rows: Rows) -> Rows:
+        """`rows` as they leave layer `index` when it reads them alone; nothing is pruned or remembered."""
+        sequence = Sequence(self.prompt, None, 0, positions=[rows.positions] * (index + 1))
+        call = _Call(sequence, DynamicCache(), rows, True, {})
+        return Rows(self._step(call, index, self.layers[index]), rows.cos, rows.sin, rows.positions)
+
+    def window(self, index: int) -> int | None:
+        """The sliding window of layer `index` in tokens, None for full attention."""
+        return _sliding_window(self.decoder.config, index)
+
     def place(self, cache: SlimCache) -> None:
         """Give the survivors of a prefill that is over their places; the first decode step does it otherwise."""
         if not cache.prefilled:
