@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.errors import ConfigError
-from sliminfer.selectors.base import PruneView, Selection, at_depth, read_knobs
-from sliminfer.selectors.sliminfer import SlimInfer
+from sliminfer.selectors.base import PruneView, Selection, at_depth, check_share
+from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs
 
 
 @dataclass(frozen=True)
-class AdaptiveKnobs:
-    """How much is enough.
+class AdaptiveKnobs(SlimInferKnobs):
+    """How much is enough; `carry` as in `sliminfer`.
 
     Attributes:
         mass: share of the score of all blocks that are not forced which the kept ones must hold.
@@ -27,9 +26,9 @@ class AdaptiveKnobs:
     least: float = 0.03125
 
     def __post_init__(self) -> None:
-        for name, value in (("mass", self.mass), ("least", self.least)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-                raise ConfigError(f"Option {name} is {value!r}: it is a share between 0 and 1.")
+        super().__post_init__()
+        check_share("mass", self.mass)
+        check_share("least", self.least)
 
 
 class Adaptive(SlimInfer):
@@ -46,7 +45,7 @@ class Adaptive(SlimInfer):
 
     name: ClassVar[str] = "adaptive"
     paper: ClassVar[str] = "an extension of ours to SlimInfer, arXiv 2508.06447"
-    knobs: ClassVar[type[AdaptiveKnobs]] = AdaptiveKnobs
+    knobs: ClassVar[type[Any]] = AdaptiveKnobs
 
     @classmethod
     def published(cls, layers: int) -> SlimConfig:
@@ -64,9 +63,8 @@ class Adaptive(SlimInfer):
 
     def _enough(self, values: Tensor, most: int) -> int:
         """Blocks to keep, forced ones included, for scores `values` in descending order."""
-        knobs = read_knobs(AdaptiveKnobs, self.config)
         forced = len(self.prompt.blocks.forced)
-        least = math.ceil(knobs.least * len(self.prompt.blocks))
+        least = math.ceil(self.options.least * len(self.prompt.blocks))
         running = values[forced:].cumsum(0)
-        needed = int((running < knobs.mass * running[-1]).sum()) + 1 if len(running) else 0
-        return min(most, max(least, forced + needed))
+        needed = int((running < self.options.mass * running[-1]).sum()) + 1 if len(running) else 0
+        return int(min(most, max(least, forced + needed)))

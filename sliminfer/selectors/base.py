@@ -188,6 +188,12 @@ def read_options(kind: type[Knobs], options: Mapping[str, Any], owner: str) -> K
     return kind(**options)
 
 
+def check_share(name: str, value: object) -> None:
+    """Raise ConfigError where option `name` is no number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+        raise ConfigError(f"Option {name} is {value!r}: it is a share between 0 and 1.")
+
+
 def at_depth(depth: float, layers: int) -> int:
     """The layer at relative `depth` of a model of `layers` layers: at least 1, at most the last."""
     return max(1, min(layers - 1, round(depth * layers)))

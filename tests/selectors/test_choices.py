@@ -118,6 +118,23 @@ def test_adaptive_keeps_as_many_blocks_as_hold_the_mass(planted: list[int]) -> N
     assert selection.threshold == selection.scores[planted].min()
 
 
+@pytest.mark.parametrize(("carry", "kept"), [(1.0, {5, 7}), (0.0, {7})])
+def test_sliminfer_remembers_what_earlier_steps_found(carry: float, kept: set[int]) -> None:
+    config = case("sliminfer", (PruneStep(2, 0.5), PruneStep(4, 0.3)), carry=carry)
+    view = planted_view(config, [5])
+    selector = make_selector(config, view.prompt)
+    assert selector.select(view) is not None
+    alive = torch.tensor([block * 8 + i for block in selector.alive.tolist() for i in range(8)])  # type: ignore[attr-defined]
+    keys = planted_view(config, [7]).keys()[:, alive]
+    later = PruneView(config.steps[1], view.prompt, alive, view.queries, lambda: keys)
+    selection = selector.select(later)
+    assert selection is not None
+    assert selection.scores is not None
+    high = {block for block, score in enumerate(selection.scores.tolist()) if score > 0.5}
+    assert high == kept
+    assert high <= set((selection.kept // 8).tolist())
+
+
 def test_adaptive_stays_within_its_bounds() -> None:
     for mass, least, keep, blocks in ((0.0, 0.5, 0.8, 10), (1.0, 0.0, 0.5, 10), (0.0, 0.0, 0.8, 4)):
         config = case("adaptive", (PruneStep(2, keep),), mass=mass, least=least)
@@ -178,7 +195,8 @@ def test_gemfilter_holds_only_what_it_chose_in_every_layer() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (case("sliminfer", pool=3), "has no option 'pool': it has none"),
+        (case("streaming", pool=3), "has no option 'pool': it has none"),
+        (case("sliminfer", carry=-1), "carry is -1"),
         (case("fastkv", ONCE, pol=3), "has no option 'pol': known are pool"),
         (case("fastkv", ONCE, pool=4), "pool is 4: it must be an odd number"),
         (case("gemfilter", ONCE, pool=0), "pool is 0"),
