@@ -84,25 +84,29 @@ def removal_chart(result: DiffusionResult) -> Chart:
 
 
 def similarity_grid(result: DiffusionResult) -> Grid:
-    """How much of the span's information each position holds, layer by layer; 0 and below is blank."""
-    similarity = values(result.similarity)
-    layers = len(similarity)
-    means = similarity.mean(axis=1)
+    """How much of the span each position has taken up on entering each layer; what is not known yet is blank.
+
+    Cells are the relative change that taking the span out makes to a position's state. Blue grows with it up to a
+    level that one changed cell in a hundred exceeds, those of the span itself left aside, which are all at 100 %.
+    """
+    change = values(result.similarity)
+    layers = len(change)
+    known = change[(change > 0) & (change < 1)]
+    top = max(0.01, min(1.0, float(np.quantile(known, 0.99)))) if len(known) else 1.0
+    rows: list[tuple[Cell, ...]] = [
+        (layer, percent(float(row.mean())), percent(float(row[-1]))) for layer, row in enumerate(change)
+    ]
     return Grid(
         title="Where the span’s information is",
-        note="The bluer, the more a position’s state at that layer is like the span’s own contribution.",
-        cells=share_levels(np.clip(similarity, 0, 1).astype(np.float32)),
+        note="How much each position’s state changes, on entering a layer, if the span is taken out of the prompt.",
+        cells=share_levels(np.clip(change / top, 0, 1).astype(np.float32)),
         levels=SHARES,
         rows=tuple(map(str, range(layers))),
         row_axis="layer",
         column_axis="original position",
         start=0,
         end=result.tokens,
-        legend=(("kept", "like the span"), ("dropped", "unlike it"), ("warm", "the span")),
-        table=Table.of(
-            "Mean similarity to the span by layer",
-            ("Layer", "Mean", "Highest"),
-            [(layer, number(means[layer]), number(similarity[layer].max())) for layer in range(layers)],
-        ),
+        legend=(("kept", f"changes by {percent(top)} or more"), ("dropped", "does not change"), ("warm", "the span")),
+        table=Table.of("Change by layer if the span is taken out", ("Layer", "Mean", "Last positions"), rows),
         strips=(Strip("the span", (("warm", result.span),)),),
     )
