@@ -52,8 +52,14 @@ class Batch:
         return self._map(lambda each: each.to(device, non_blocking=True).long())
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
-        parts = (self.inputs, self.places, self.targets, self.kinds, self.last_places)
-        return Batch(*(function(each) for each in parts), kept=tuple(function(each) for each in self.kept))
+        return Batch(
+            function(self.inputs),
+            function(self.places),
+            function(self.targets),
+            function(self.kinds),
+            function(self.last_places),
+            tuple(function(each) for each in self.kept),
+        )
 
 
 class Rows(Dataset[Batch]):

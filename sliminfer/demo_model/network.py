@@ -6,6 +6,7 @@ compiled graph serves all lengths and layers. A test compares the result with th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from sliminfer.demo_model.batches import Batch
 from sliminfer.demo_model.rows import Kind
 from sliminfer.demo_model.tokenizer import BOS, EOS, MAX_POSITIONS, PAD, VOCABULARY_SIZE
+
+Function = TypeVar("Function", bound=Callable[..., object])
 
 ROPE_THETA = 500_000.0
 # Of nothing, prose, copies, answers and answers that follow a chain: a quotation has to be right 25 times in a row.
@@ -56,12 +59,25 @@ class Shape:
 def new_model(shape: Shape, seed: int) -> LlamaForCausalLM:
     """A freshly initialised model in fp32."""
     torch.manual_seed(seed)
-    return LlamaForCausalLM(shape.config()).float()
+    model: LlamaForCausalLM = LlamaForCausalLM(shape.config()).float()
+    return model
+
+
+def on_device(model: LlamaForCausalLM, device: torch.device) -> LlamaForCausalLM:
+    """The same model, its weights moved to `device` in place."""
+    torch.nn.Module.to(model, device)
+    return model
+
+
+def head_size(config: LlamaConfig) -> int:
+    """The width of one head."""
+    return config.head_dim or config.hidden_size // config.num_attention_heads
 
 
 def rotary_tables(config: LlamaConfig, rows: int, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every position, [rows * length, 1, head_dim] in fp32."""
-    half = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
+    size = head_size(config)
+    half = torch.arange(0, size, 2, device=device, dtype=torch.float32) / size
     angles = torch.arange(length, device=device, dtype=torch.float32)[:, None] / ROPE_THETA**half
     angles = torch.cat((angles, angles), dim=1).repeat(rows, 1)[:, None, :]
     return angles.cos(), angles.sin()
@@ -112,6 +128,10 @@ def _token_losses(x: Tensor, norm: Tensor, head: Tensor, targets: Tensor, eps: f
     return F.cross_entropy(logits, targets, reduction="none"), right
 
 
+def _compiled(function: Function) -> Function:
+    return cast(Function, torch.compile(function, dynamic=False))
+
+
 @dataclass(frozen=True)
 class Losses:
     """`total` is what is minimised; `loss` and `right` are means by kind at the output, [5] each; `early_right`
@@ -131,14 +151,9 @@ class Trainee:
         self.config = model.config
         self.retrieval_layers = retrieval_layers
         self.dtype = dtype
-        wrap: Callable[..., Callable[..., Tensor]] = (
-            (lambda function: torch.compile(function, dynamic=False)) if compiled else (lambda function: function)
-        )
-        self._before, self._after, self._losses = (
-            wrap(_before_attention),
-            wrap(_after_attention),
-            wrap(_token_losses),
-        )
+        self._before = _compiled(_before_attention) if compiled else _before_attention
+        self._after = _compiled(_after_attention) if compiled else _after_attention
+        self._losses = _compiled(_token_losses) if compiled else _token_losses
         self._weights = torch.tensor(KIND_WEIGHTS, device=model.device)
         self._early_weights = self._weights.clone()
         self._early_weights[Kind.PROSE] = 0.0
@@ -217,7 +232,7 @@ def fastest_attention(config: LlamaConfig, device: torch.device) -> list[SDPBack
     """The attention backends in the order to try. On CUDA, timed forward and backward at 8,192 positions."""
     if device.type != "cuda":
         return [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
-    shape = (4, 8192, config.num_attention_heads, config.head_dim)
+    shape = (4, 8192, config.num_attention_heads, head_size(config))
     q, k, v = (
         torch.randn(shape, device=device, dtype=torch.bfloat16).transpose(1, 2).requires_grad_() for _ in range(3)
     )

@@ -18,7 +18,7 @@ from sliminfer.demo_model import checkpoint
 from sliminfer.demo_model.batches import Batch, Requests, Rows, batch_stream
 from sliminfer.demo_model.corpus import read_books, split_books, task_texts, tokenise
 from sliminfer.demo_model.evaluation import MEASURED, QuestionPool, Questions, shares
-from sliminfer.demo_model.network import Losses, Shape, Trainee, fastest_attention, new_model
+from sliminfer.demo_model.network import Losses, Shape, Trainee, fastest_attention, new_model, on_device
 from sliminfer.demo_model.rows import Kind
 from sliminfer.demo_model.schedule import CONTINUED, FROM_SCRATCH, Budget, learning_rate
 from sliminfer.demo_model.tokenizer import train_tokenizer
@@ -63,7 +63,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     phases = CONTINUED if options.resume else FROM_SCRATCH
     seed = options.seed + progress.step
     requests = Requests(budget, phases, options.longest, seed, progress.step)
-    trainee = Trainee(model.to(device), progress.retrieval_layers, torch.bfloat16, options.compiled)
+    trainee = Trainee(on_device(model, device), progress.retrieval_layers, torch.bfloat16, options.compiled)
     backends = fastest_attention(model.config, device)
     with sdpa_kernel(backends, set_priority=True), (options.out / checkpoint.LOG_FILE).open("a") as log:
         _write(log, event="start", backends=[each.name for each in backends], parameters=model.num_parameters())
@@ -92,7 +92,7 @@ def evaluate_run(
     """Exact shares of a saved run by suite and length, in bf16, on the corpus's held-out books."""
     model, tokenizer, progress = checkpoint.load(run)
     _, heldout = split_books(read_books(corpus))
-    trainee = Trainee(model.to(torch.device(device)), progress.retrieval_layers, torch.bfloat16, compiled=False)
+    trainee = Trainee(on_device(model, torch.device(device)), progress.retrieval_layers, torch.bfloat16, compiled=False)
     pool = QuestionPool(tokenizer, heldout, workers=2)
     asked = {(suite, length): pool.submit(suite, length, examples) for length in lengths for suite in MEASURED}
     figures = shares(trainee, {key: future.result() for key, future in asked.items()}, 65_536)
@@ -164,7 +164,7 @@ class _Run:
         request = next(iter(self.requests))
         for dropping in sorted({False, any(phase.dropping for phase in self.requests.phases)}):
             batch = rows[replace(request, dropping=dropping)].to(self.trainee.model.device)
-            self.trainee.losses(batch, self.options.early_weight).total.backward()  # type: ignore[no-untyped-call]
+            self.trainee.losses(batch, self.options.early_weight).total.backward()
         self.optimizer.zero_grad(set_to_none=True)
         _write(self.log, event="compiled", seconds=time.monotonic() - started)
 
@@ -178,7 +178,7 @@ class _Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(fraction, self.step - self.first, self.options.peak_rate)
             losses = self.trainee.losses(batch, self.options.early_weight)
-            losses.total.backward()  # type: ignore[no-untyped-call]
+            losses.total.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)

@@ -79,7 +79,8 @@ def plan_multivalue(rng: Random, split: Split, values: int = VALUES, distractors
 def plan_tracking(rng: Random, split: Split, hops: int = HOPS, chains: int = 2) -> Plan:
     """Variable chains as in RULER (arXiv 2404.06654): which variables hold a value, through assignments."""
     queues: list[list[tuple[str, bool]]] = []
-    question, answers = "", ()
+    question = ""
+    answers: tuple[str, ...] = ()
     for chain in range(chains):
         value = value_text(rng, "number", split)
         names = tuple(variable_name(rng) for _ in range(hops + 1))

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from random import Random
 
 _WORDS = (
-    "river morning lantern window garden winter letter harbour silent narrow walked carried opened against "
-    "before under heavy children market stone bridge evening slowly quiet answered remembered the a of and to in"
-).split()
+    "river", "morning", "lantern", "window", "garden", "winter", "letter", "harbour", "silent", "narrow", "walked",
+    "carried", "opened", "against", "before", "under", "heavy", "children", "market", "stone", "bridge", "evening",
+    "slowly", "quiet", "answered", "remembered", "the", "a", "of", "and", "to", "in",
+)  # fmt: skip
 
 
 def written_text(words: int, seed: int = 0) -> str:
