@@ -12,7 +12,7 @@ import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from sliminfer.attention import choose_attention
+from sliminfer.attention import choose_attention, describe_attention
 from sliminfer.decoder import SUPPORTED
 from sliminfer.errors import ModelError
 from sliminfer.shapes import ModelShape
@@ -55,7 +55,13 @@ KNOWN: dict[str, KnownModel] = {
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to run, and what must be said about it in every result."""
+    """A model ready to run, and what must be said about it in every result.
+
+    Attributes:
+        device: where the embeddings are and results are read.
+        attention: the attention backend as results report it, such as "sdpa/flash_attention".
+        eos: tokens that end an answer.
+    """
 
     name: str
     model: Any
@@ -132,14 +138,15 @@ def load_model(
 
 
 def wrap_model(name: str, model: Any, tokenizer: Any, device: torch.device, attention: str) -> LoadedModel:
-    """A LoadedModel around a transformers model that is already in memory."""
+    """A LoadedModel around a transformers model that is already in memory, run by the backend `attention`."""
+    shape = ModelShape.of(model.config)
     return LoadedModel(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        shape=ModelShape.of(model.config),
+        shape=shape,
         device=device,
-        attention=attention,
+        attention=describe_attention(attention, device, model.dtype, shape.heads, shape.kv_heads, shape.head_dim),
         eos=_eos_ids(model, tokenizer),
     )
 
