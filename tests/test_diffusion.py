@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from dataclasses import replace
 from itertools import pairwise
@@ -219,6 +220,16 @@ def test_what_is_known_stays_known_and_all_is_known_in_the_end(
     for name in ARRAYS:
         assert np.isfinite(getattr(last, name)).all()
     assert np.isfinite([last.full_logprob, last.input_removed_logprob]).all()
+
+
+def test_a_result_becomes_strict_json(llama: LoadedModel, done: DiffusionResult) -> None:
+    prompt = prompt_of(llama)
+    first = next(iter(probe(SlimEngine(llama), prompt, span_of(prompt), PLAN, ANSWER)))
+    for result in (first, done):
+        data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+        assert np.array(data["similarity"], np.float32) == pytest.approx(result.similarity, nan_ok=True)
+        assert np.array(data["removed_logprob"], float) == pytest.approx(result.removed_logprob, nan_ok=True)
+        assert tuple(data["span"]) == result.span
 
 
 def test_the_answer_is_the_full_models_own(llama: LoadedModel) -> None:
