@@ -14,7 +14,10 @@ from sliminfer.tasks.example import SUITES
 from sliminfer.tasks.filler import Filler
 from sliminfer.tasks.items import EvalSuite
 from sliminfer.tasks.planted import PlantedSuite
+from sliminfer.tasks.ruler import TASKS as RULER_TASKS
+from sliminfer.tasks.ruler import RulerSuite
 
+CHOICES = f"planted (or {', '.join(SUITES)}), ruler (or ruler/{', ruler/'.join(RULER_TASKS)})"
 EXAMPLE_TEXTS = Path(__file__).resolve().parents[1] / "assets" / "examples"
 
 
@@ -57,12 +60,17 @@ def find_suites(names: str, sources: Sources) -> list[EvalSuite]:
     for name in filter(None, (part.strip() for part in names.split(","))):
         if name in (*SUITES, "planted"):
             fillers = fillers or Fillers(sources)
-            for suite in SUITES if name == "planted" else [s for s in SUITES if s == name]:
-                wanted.setdefault(suite, PlantedSuite(suite, fillers, sources.seed))
+            for planted in SUITES if name == "planted" else [each for each in SUITES if each == name]:
+                wanted.setdefault(planted, PlantedSuite(planted, fillers, sources.seed))
+        elif name == "ruler" or name.removeprefix("ruler/") in RULER_TASKS:
+            fillers = fillers or Fillers(sources)
+            for task in RULER_TASKS if name == "ruler" else [name.removeprefix("ruler/")]:
+                suite = RulerSuite(task, fillers, sources.count_tokens, sources.seed)
+                wanted.setdefault(suite.name, suite)
         else:
-            raise ConfigError(f"Unknown suite {name!r}: choose from planted, {', '.join(SUITES)}.")
+            raise ConfigError(f"Unknown suite {name!r}: choose from {CHOICES}.")
     if not wanted:
-        raise ConfigError(f"No suite is named: choose from {', '.join(SUITES)}.")
+        raise ConfigError(f"No suite is named: choose from {CHOICES}.")
     return list(wanted.values())
 
 
