@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Train the demo model for a number of minutes, measure it on held-out tasks and pack the run.
 #
-#   benchmarks/train_demo.sh OUT MINUTES CORPUS [--resume PACKED_RUN] [options of `demo_model train`]
+#   benchmarks/train_demo.sh OUT MINUTES CORPUS [options of `demo_model train`]
 #
 # OUT receives the weights in shards of at most 16 MB and rest.tar.gz with everything else (configuration,
 # tokenizer, log, evaluation, progress): few files, so that a run can be brought back from a machine that
 # returns only those. `--resume` takes such a folder, so one call goes on where the last one ended, or the folder
-# of a shipped model.
+# of a shipped model; `demo_model export --run OUT --to FOLDER` makes a model folder of it.
 set -euo pipefail
 out=$1 minutes=$2 corpus=$3
 shift 3
@@ -16,18 +16,6 @@ export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=true
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-resume=()
-if [ "${1:-}" = --resume ]; then
-  if [ -f "$2/rest.tar.gz" ]; then
-    mkdir -p "$work/earlier"
-    tar -xzf "$2/rest.tar.gz" -C "$work/earlier"
-    cp "$2"/*.safetensors "$work/earlier/model/"
-    resume=(--resume "$work/earlier")
-  else
-    resume=(--resume "$2")
-  fi
-  shift 2
-fi
 
 pack() {
   mkdir -p "$out"
@@ -46,8 +34,7 @@ mkdir -p "$work/run"
 ) &
 packer=$!
 status=0
-"$python" -m sliminfer.demo_model train --corpus "$corpus" --out "$work/run" --minutes "$minutes" \
-  "${resume[@]}" "$@" || status=$?
+"$python" -m sliminfer.demo_model train --corpus "$corpus" --out "$work/run" --minutes "$minutes" "$@" || status=$?
 kill "$packer"
 wait "$packer" 2>/dev/null || true
 if [ -f "$work/run/state.json" ]; then pack; fi

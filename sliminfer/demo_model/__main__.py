@@ -1,4 +1,4 @@
-"""`python -m sliminfer.demo_model train|evaluate`."""
+"""`python -m sliminfer.demo_model train|evaluate|export`."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import typer
 
+from sliminfer.demo_model import export as exporting
 from sliminfer.demo_model.network import Shape
 from sliminfer.demo_model.train import TrainOptions, evaluate_run
 from sliminfer.demo_model.train import train as run_training
@@ -33,7 +34,7 @@ def train(
     tokens_per_step: int = 32_768,
     longest: Annotated[int, typer.Option(help="Longest context trained on, in tokens.")] = 16_384,
     seed: int = 0,
-    workers: Annotated[int, typer.Option(help="Processes that make batches.")] = 14,
+    workers: Annotated[int, typer.Option(help="Processes that make batches; 0 for none.")] = 14,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     examples: Annotated[int, typer.Option(help="Held-out examples of each suite and length at the end.")] = 200,
 ) -> None:
@@ -76,6 +77,15 @@ def evaluate(
     print(json.dumps(figures, indent=1))
 
 
+@app.command()
+def export(
+    run: Annotated[Path, typer.Option(help="Folder of a run.")],
+    to: Annotated[Path, typer.Option(help="Folder of the model, as `--model` takes it.")],
+) -> None:
+    """Copy a run's model, tokenizer, progress and measured accuracy into one folder."""
+    exporting.export(run, to)
+
+
 def _device(name: str) -> str:
     return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -84,4 +94,5 @@ if __name__ == "__main__":
     try:
         app()
     except SlimError as error:
-        sys.exit(f"error: {error}")
+        print(error, file=sys.stderr)
+        sys.exit(2)

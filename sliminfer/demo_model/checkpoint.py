@@ -5,8 +5,13 @@ afresh, which costs about a hundred steps and saves four times the size of the w
 """
 
 import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from tokenizers import Tokenizer
@@ -19,6 +24,8 @@ from sliminfer.errors import ModelError
 MODEL_FOLDER = "model"
 STATE_FILE = "state.json"
 LOG_FILE = "log.jsonl"
+EVALUATION_FILE = "evaluation.json"
+PACKED_FILE = "rest.tar.gz"
 _SHARD_SIZE = "15MB"
 
 
@@ -49,11 +56,26 @@ def save(run: Path, model: LlamaForCausalLM, tokenizer: Tokenizer, progress: Pro
     (run / STATE_FILE).write_text(json.dumps(asdict(progress)) + "\n")
 
 
+@contextmanager
+def unpacked(run: Path) -> Iterator[Path]:
+    """The run's folder itself, or for a run packed by benchmarks/train_demo.sh a temporary one with its files."""
+    if not (run / PACKED_FILE).is_file():
+        yield run
+        return
+    with TemporaryDirectory() as folder:
+        with tarfile.open(run / PACKED_FILE) as archive:
+            archive.extractall(folder, filter="data")
+        for shard in run.glob("*.safetensors"):
+            shutil.copy(shard, Path(folder) / MODEL_FOLDER)
+        yield Path(folder)
+
+
 def load(run: Path) -> tuple[LlamaForCausalLM, Tokenizer, Progress]:
     """The fp32 model, the tokenizer and the progress of a run's folder, or of an exported model's."""
-    if not (run / STATE_FILE).is_file():
-        raise ModelError(f"No checkpoint in {run}: give the folder of an earlier run, which holds {STATE_FILE}.")
-    folder = run / MODEL_FOLDER if (run / MODEL_FOLDER).is_dir() else run
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    progress = Progress(**json.loads((run / STATE_FILE).read_text()))
-    return model, load_tokenizer(folder), progress
+    with unpacked(run) as source:
+        if not (source / STATE_FILE).is_file():
+            raise ModelError(f"No checkpoint in {run}: give the folder of an earlier run, which holds {STATE_FILE}.")
+        folder = source / MODEL_FOLDER if (source / MODEL_FOLDER).is_dir() else source
+        model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        progress = Progress(**json.loads((source / STATE_FILE).read_text()))
+        return model, load_tokenizer(folder), progress

@@ -1,6 +1,6 @@
 """Held-out accuracy by teacher forcing: a reply counts if every token of it is the arg-max, as in greedy decoding."""
 
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -52,13 +52,15 @@ def make_questions(
 
 
 class QuestionPool:
-    """Makes questions in processes of their own while training goes on."""
+    """Makes questions in processes of their own while training goes on; without workers, in a thread of this one."""
 
     def __init__(self, tokenizer: Tokenizer, books: list[str], workers: int) -> None:
         # Half a million characters hold more than 16K tokens many times over.
         self._books = tuple(book[:500_000] for book in books)
         self._json = tokenizer.to_str()
-        self._pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        self._pool: Executor = (
+            ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers else ThreadPoolExecutor(1)
+        )
 
     def submit(self, suite: Suite, length: int, count: int, first_seed: int = 0) -> "Future[Questions]":
         return self._pool.submit(make_questions, self._json, self._books, suite, length, count, first_seed)

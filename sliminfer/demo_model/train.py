@@ -58,7 +58,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
     options.out.mkdir(parents=True, exist_ok=True)
     books, heldout = split_books(read_books(options.corpus))
     model, tokenizer, progress = _starting_point(options, books)
-    pool = QuestionPool(tokenizer, heldout, workers=2 if options.workers < 4 else 4)
+    pool = QuestionPool(tokenizer, heldout, workers=min(4, options.workers))
     rows = Rows(tokenise(books, tokenizer), tokenizer, options.tokens_per_step)
     phases = CONTINUED if options.resume else FROM_SCRATCH
     seed = options.seed + progress.step
@@ -81,7 +81,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
         del stream
         run.save()
         figures = run.evaluate({key: future.result() for key, future in run.final.items()}, "final")
-        (options.out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
+        (options.out / checkpoint.EVALUATION_FILE).write_text(json.dumps(figures, indent=1) + "\n")
     pool.close()
     return figures
 
