@@ -46,7 +46,8 @@ def command(
         options.write_json({"device": str(place), "context": context, "free_bytes": free, "models": rows}, json)
         if json == "-":
             return
-    table = Table(title=f"{context:,} tokens on {place} with {free / 1e9:.1f} GB free", title_justify="left", box=SIMPLE)
+    title = f"{context:,} tokens on {place} with {free / 1e9:.1f} GB free"
+    table = Table(title=title, title_justify="left", box=SIMPLE)
     table.add_column("model", no_wrap=True)
     for heading in ("params", "context", "weights", "KV", "all GB", "fits"):
         table.add_column(heading, justify="right")
