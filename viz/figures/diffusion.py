@@ -87,11 +87,12 @@ def similarity_grid(result: DiffusionResult) -> Grid:
     """How much of the span each position has taken up on entering each layer; what is not known yet is blank.
 
     Cells are the relative change that taking the span out makes to a position's state. Blue grows with it up to a
-    level that one changed cell in a hundred exceeds, those of the span itself left aside, which are all at 100 %.
+    level that one changed cell in a hundred exceeds; columns of the removed blocks, at 100 %, are left aside.
     """
     change = values(result.similarity)
     layers = len(change)
-    known = change[(change > 0) & (change < 1)]
+    others = change[:, ~(change[0] > 0)]  # nothing but the removed blocks has changed on entering layer 0
+    known = others[others > 0]
     top = max(0.01, min(1.0, float(np.quantile(known, 0.99)))) if len(known) else 1.0
     rows: list[tuple[Cell, ...]] = [
         (layer, percent(float(row.mean())), percent(float(row[-1]))) for layer, row in enumerate(change)
