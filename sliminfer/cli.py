@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from sliminfer.commands import ablate, bench, models, report, run, sweep, tune
+from sliminfer.commands import ablate, bench, models, report, run, space, sweep, tune
 from sliminfer.commands import eval as eval_command
 from sliminfer.errors import SlimError
 
@@ -30,6 +30,7 @@ app.command("ablate")(ablate.command)
 app.command("sweep")(sweep.command)
 app.command("tune")(tune.command)
 app.command("report")(report.command)
+app.add_typer(space.app, name="space")
 
 
 def main() -> None:

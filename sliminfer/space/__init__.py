@@ -1,0 +1,21 @@
+"""Hosting: the Spacefile, what is rendered from it, and how it is published."""
+
+from sliminfer.space.card import front_matter, rendered_readme, rendered_requirements
+from sliminfer.space.choose import chosen_profile
+from sliminfer.space.deploy import Deployment, plan_deployment
+from sliminfer.space.spacefile import SPACEFILE, Card, Limits, Profile, Spacefile, read_spacefile
+
+__all__ = [
+    "SPACEFILE",
+    "Card",
+    "Deployment",
+    "Limits",
+    "Profile",
+    "Spacefile",
+    "chosen_profile",
+    "front_matter",
+    "plan_deployment",
+    "read_spacefile",
+    "rendered_readme",
+    "rendered_requirements",
+]
