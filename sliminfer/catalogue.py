@@ -10,14 +10,21 @@ from typing import Any
 
 from sliminfer.demo_model.corpus import read_books, split_books
 from sliminfer.errors import ConfigError
+from sliminfer.tasks.downloads import fetch_longbench, fetch_longbench_v2
 from sliminfer.tasks.example import SUITES
 from sliminfer.tasks.filler import Filler
 from sliminfer.tasks.items import EvalSuite
+from sliminfer.tasks.jsonl import JsonlSuite
+from sliminfer.tasks.longbench import LongBench2Suite, LongBenchSuite
+from sliminfer.tasks.longbench_tasks import TASKS as LONGBENCH_TASKS
 from sliminfer.tasks.planted import PlantedSuite
 from sliminfer.tasks.ruler import TASKS as RULER_TASKS
 from sliminfer.tasks.ruler import RulerSuite
 
-CHOICES = f"planted (or {', '.join(SUITES)}), ruler (or ruler/{', ruler/'.join(RULER_TASKS)})"
+CHOICES = (
+    f"planted (or {', '.join(SUITES)}), ruler (or ruler/{', ruler/'.join(RULER_TASKS)}), "
+    "longbench (or longbench/TASK), longbench-v2, or a file that ends in .jsonl"
+)
 EXAMPLE_TEXTS = Path(__file__).resolve().parents[1] / "assets" / "examples"
 
 
@@ -31,6 +38,7 @@ class Sources:
         filler: text to plant facts in: a .txt or .xz file, a folder of .txt files, or None for the example
             documents. Of sixteen books or more only those held out of training are used.
         data: folder with benchmark files.
+        download: whether missing ones are fetched from the Hub.
         longest: largest context to be asked for, in tokens.
     """
 
@@ -38,6 +46,7 @@ class Sources:
     seed: int = 0
     filler: Path | None = None
     data: Path = Path("data")
+    download: bool = False
     longest: int = 4096
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -67,6 +76,18 @@ def find_suites(names: str, sources: Sources) -> list[EvalSuite]:
             for task in RULER_TASKS if name == "ruler" else [name.removeprefix("ruler/")]:
                 suite = RulerSuite(task, fillers, sources.count_tokens, sources.seed)
                 wanted.setdefault(suite.name, suite)
+        elif name == "longbench" or name.removeprefix("longbench/") in LONGBENCH_TASKS:
+            asked = list(LONGBENCH_TASKS) if name == "longbench" else [name.removeprefix("longbench/")]
+            if sources.download and not all((sources.data / "longbench" / f"{task}.jsonl").is_file() for task in asked):
+                fetch_longbench(sources.data)
+            for task in asked:
+                wanted.setdefault(f"longbench/{task}", LongBenchSuite(task, sources.data, sources.tokenizer))
+        elif name == LongBench2Suite.name:
+            if sources.download and not any(sources.data.glob("longbench-v2.json*")):
+                fetch_longbench_v2(sources.data)
+            wanted.setdefault(name, LongBench2Suite(sources.data, sources.tokenizer))
+        elif name.endswith(".jsonl"):
+            wanted.setdefault(name, JsonlSuite(Path(name), sources.tokenizer))
         else:
             raise ConfigError(f"Unknown suite {name!r}: choose from {CHOICES}.")
     if not wanted:

@@ -70,7 +70,8 @@ def middle(values: Iterable[float]) -> float | None:
 
 def _row(records: Sequence[Record], label: str, variant: Variant | None) -> dict[str, Any]:
     done = [record for record in records if record.error is None]
-    low, high = wilson(sum(record.score for record in done), len(done))
+    scores = [record.score for record in done if math.isfinite(record.score)]  # questions without answers have none
+    low, high = wilson(sum(scores), len(scores))
     ttft, flops = (middle(getattr(r, name) for r in done) for name in ("ttft_speedup", "flop_speedup"))
     return {
         "suite": records[0].suite,
@@ -80,9 +81,9 @@ def _row(records: Sequence[Record], label: str, variant: Variant | None) -> dict
         "flops_target": None if variant is None else variant.target,
         "examples": len(done),
         "failed": len(records) - len(done),
-        "accuracy": mean(record.score for record in done),
-        "accuracy_low": low if done else None,
-        "accuracy_high": high if done else None,
+        "accuracy": mean(scores),
+        "accuracy_low": low if scores else None,
+        "accuracy_high": high if scores else None,
         "agreement": mean(record.agreement for record in done),
         "first_token_kl": mean(record.first_token_kl for record in done),
         "evidence_kept": by_step([record.evidence_kept for record in done]),

@@ -33,7 +33,8 @@ def command(
     from sliminfer.ablation import ablation_table, rules
     from sliminfer.matching import flop_speedup
 
-    job = measuring.prepare(suite, context, examples, seed, filler, measuring.DATA, model, device, dtype, attention)
+    data = measuring.DATA
+    job = measuring.prepare(suite, context, examples, seed, filler, data, False, model, device, dtype, attention)
     loaded = job.engine.loaded
     base = options.make_config(loaded.layers, prune, preset)
     variants = {}
@@ -46,10 +47,10 @@ def command(
     records = measuring.measure(job, variants, path, "ablate")
     if not job.shard.first:
         return
-    data = measuring.result(job, variants, records)
-    measuring.finish(data, json, path)
+    found = measuring.result(job, variants, records)
+    measuring.finish(found, json, path)
     if markdown is not None:
-        write_table(markdown, f"{ablation_table(data['results'])}\n\n{source_line(data)}")
+        write_table(markdown, f"{ablation_table(found['results'])}\n\n{source_line(found)}")
 
 
 def source_line(data: dict[str, Any]) -> str:

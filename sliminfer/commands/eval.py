@@ -28,6 +28,7 @@ def command(
     ] = None,
     filler: measuring.FillerText = None,
     data: measuring.Data = measuring.DATA,
+    download: measuring.Download = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     attention: options.Attention = "auto",
@@ -39,7 +40,7 @@ def command(
 
     names = [name for name in (part.strip() for part in methods.split(",")) if name and name != "full"]
     targets = [] if match_flops is None else measuring.numbers(match_flops, "--match-flops")
-    job = measuring.prepare(suite, context, examples, seed, filler, data, model, device, dtype, attention)
+    job = measuring.prepare(suite, context, examples, seed, filler, data, download, model, device, dtype, attention)
     layers = job.engine.loaded.layers
     asked_for = prune is not None or config is not None or preset != DEFAULT_PRESET
     base = options.make_config(layers, prune, preset, config) if asked_for else None

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 DATA = Path("data")
 
-Suites = Annotated[str, typer.Option("--suite", help="Comma-separated suites: planted (all five) or some of them.")]
+Suites = Annotated[
+    str,
+    typer.Option("--suite", help="Comma-separated: needle, ..., planted, ruler, longbench, longbench-v2, FILE.jsonl."),
+]
 Contexts = Annotated[str, typer.Option("--context", help="Comma-separated prompt lengths in tokens: 4096,8192.")]
 Examples = Annotated[int, typer.Option(help="Examples per suite and context.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
@@ -34,7 +37,8 @@ FillerText = Annotated[
     Path | None,
     typer.Option("--filler", help="Text to plant facts in: .txt, .xz or a folder [default: the example documents]."),
 ]
-Data = Annotated[Path, typer.Option(help="Folder with benchmark files.")]
+Data = Annotated[Path, typer.Option(help="Folder with benchmark files, such as longbench/qasper.jsonl.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch missing benchmark files from the Hub into --data.")]
 Result = Annotated[
     str | None,
     typer.Option("--json", help="Result file, or - for stdout; finished examples are kept beside it [default: runs/]."),
@@ -65,6 +69,7 @@ def prepare(
     seed: int,
     filler: Path | None,
     data: Path,
+    download: bool,
     model: str,
     device: str,
     dtype: str,
@@ -80,7 +85,12 @@ def prepare(
         raise ConfigError(f"{examples} examples measure nothing: give at least 1.")
     shard = Shard.of_environment()
     loaded = options.load(model, shard.device(device), dtype, attention)
-    suites = find_suites(suite, Sources(loaded.tokenizer, seed, filler, data, max(contexts)))
+    sources = Sources(loaded.tokenizer, seed, filler, data, download, max(contexts))
+    if download and shard.local_rank > 0:
+        shard.everyone(None)  # one process of each host fetches, the others read what it fetched
+    suites = find_suites(suite, sources)
+    if download and shard.local_rank == 0:
+        shard.everyone(None)
     if max(contexts) > loaded.shape.context:
         raise ConfigError(
             f"{model} reads at most {loaded.shape.context:,} tokens: choose a --context of at most that, not "

@@ -30,6 +30,7 @@ def command(
     config: options.ConfigFile = None,
     filler: measuring.FillerText = None,
     data: measuring.Data = measuring.DATA,
+    download: measuring.Download = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     attention: options.Attention = "auto",
@@ -41,7 +42,7 @@ def command(
 
     keeps = tuple(measuring.numbers(keep, "--keep"))
     names = tuple(dict.fromkeys(name for name in (part.strip() for part in methods.split(",")) if name))
-    job = measuring.prepare(suite, context, examples, seed, filler, data, model, device, dtype, attention)
+    job = measuring.prepare(suite, context, examples, seed, filler, data, download, model, device, dtype, attention)
     count = job.engine.loaded.layers
     grid = Grid(default_layers(count) if layers is None else parse_layers(layers), keeps, names)
     variants = grid.variants(options.make_config(count, None, DEFAULT_PRESET, config), count)

@@ -33,6 +33,7 @@ def command(
     config: options.ConfigFile = None,
     filler: measuring.FillerText = None,
     data: measuring.Data = measuring.DATA,
+    download: measuring.Download = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     attention: options.Attention = "auto",
@@ -49,7 +50,8 @@ def command(
     if examples < 2:
         raise ConfigError(f"{examples} examples cannot both choose and confirm: give at least 2, better 64.")
     keeps = tuple(measuring.numbers(keep, "--keep"))
-    job = measuring.prepare(suite, str(context), examples, seed, filler, data, model, device, dtype, attention)
+    at = str(context)
+    job = measuring.prepare(suite, at, examples, seed, filler, data, download, model, device, dtype, attention)
     count = job.engine.loaded.layers
     base = options.make_config(count, None, DEFAULT_PRESET, config, method)
     grid = Grid(default_layers(count) if layers is None else parse_layers(layers), keeps, (base.method,))

@@ -47,7 +47,9 @@ class EvalItem:
 
     def prompt(self, tokenizer: Any) -> Prompt:
         """The item's prompt for the model of `tokenizer`."""
-        template = chat_template(tokenizer) if self.chat else (tokenizer.bos_token or "", "")
+        # Prompts trim the question; without a template nothing but the question itself can end in white space.
+        end = self.question[len(self.question.rstrip()) :]
+        template = chat_template(tokenizer) if self.chat else (tokenizer.bos_token or "", end)
         return build_prompt(tokenizer, self.document, self.question, self.between, template)
 
 
