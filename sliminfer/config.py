@@ -73,6 +73,8 @@ class SlimConfig:
         aggregate: a block's score is the max or the mean over queries, heads and units.
         active: decode working set per stage, blocks' worth of tokens as a fraction of the survivors (float)
             or as a token count (int); None keeps every survivor on the device.
+        active_preserve: whether the layers before the first prune step hold a working set as well; they keep the
+            whole prompt on the device otherwise.
         refresh: decode steps between two looks at the working set.
         gamma: the working set is swapped when its overlap with the wanted one falls below this share.
         decode_unit_size: tokens per mean-key unit in decode scoring, at most a block.
@@ -92,6 +94,7 @@ class SlimConfig:
     score_layer: ScoreLayer = "previous"
     aggregate: Aggregate = "max"
     active: float | int | None = None
+    active_preserve: bool = False
     refresh: int = 8
     gamma: float = 0.9
     decode_unit_size: int = 8

@@ -18,7 +18,7 @@ from sliminfer.cache.layers import LayerBytes, RaggedLayer
 from sliminfer.cache.pools import HostLease, HostPool
 from sliminfer.cache.records import CacheEvent, StagePlaced, StepCost
 from sliminfer.cache.residency import ManagedStage, UnitScorer
-from sliminfer.cache.stages import Stage, Survivors, check_active, forced_spans, stage_layout
+from sliminfer.cache.stages import Stage, Survivors, check_active, forced_spans, scoring_layers, stage_layout
 from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
 
@@ -33,8 +33,9 @@ class SlimCache(Cache):
         decode    `begin_step()` before the first layer, and `observe_query` as above.
 
     Without `active` only the layers' growing buffers are at work and the four calls do next to nothing.
-    Layers before the first prune step always keep the whole prompt on the device. `close` ends the use of
-    the host pool; a cache that is dropped without it closes itself.
+    Layers before the first prune step keep the whole prompt on the device, unless `config.active_preserve` says
+    that they hold a working set too. `close` ends the use of the host pool; a cache that is dropped without
+    it closes itself.
 
     Attributes:
         stages: the model's stages.
@@ -78,9 +79,7 @@ class SlimCache(Cache):
         self._pool = pool
         self._engine_for = engine_for
         self._device_limit = device_limit
-        own = config.score_layer == "own"
-        managed = self.stages[1:] if config.active is not None else ()
-        self._scored_by = {stage.index: stage.first if own else stage.first - 1 for stage in managed}
+        self._scored_by = scoring_layers(config, self.stages)
         self._queries: dict[int, Tensor] = {}
         self._managed: dict[int, ManagedStage] = {}
         self.prefilled = False
@@ -109,12 +108,12 @@ class SlimCache(Cache):
     def wants_query(self, layer_idx: int) -> bool:
         """Whether `observe_query` is due before layer `layer_idx` of the call under way.
 
-        It is for the layers that score: as in prefill, the last before each stage, or with `score_layer`
-        "own" the first of it.
+        It is for the layers that score, see `scoring_layers`.
         """
         if not self.prefilled:
             return layer_idx in self._scored_by.values()
-        return layer_idx in self._managed and self.step % self.config.refresh == 0
+        due = self._managed and self.step % self.config.refresh == 0
+        return bool(due) and any(self._scored_by[stage] == layer_idx for stage in self._managed)
 
     def observe_query(self, layer_idx: int, query: Tensor) -> None:
         """The queries after RoPE that layer `layer_idx` is about to use [q_heads, tokens, head_dim].
@@ -122,7 +121,9 @@ class SlimCache(Cache):
         In prefill those of the prompt's last positions; they choose the first working set.
         """
         if self.prefilled:
-            self._managed[layer_idx].observe(query)
+            for index, managed in self._managed.items():
+                if self._scored_by[index] == layer_idx:
+                    managed.observe(query)
         else:
             self._queries[layer_idx] = query
 
@@ -264,7 +265,7 @@ class SlimCache(Cache):
         managed = ManagedStage(stage, survivors, scorer, self._queries[scoring], self.config)
         placed = managed.place(layers, lease, [self._engine(layer.device) for layer in layers])
         self.layers[stage.first : stage.end] = placed
-        self._managed[scoring] = managed
+        self._managed[stage.index] = managed
         return managed
 
     @property

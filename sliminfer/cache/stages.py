@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import ceil
 
 from sliminfer.blocks import BlockMap, Span
+from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
 
 
@@ -29,6 +30,19 @@ def stage_layout(prune_layers: Sequence[int], layers: int) -> tuple[Stage, ...]:
     """The stages of a model of `layers` layers with prune steps at the rising `prune_layers`."""
     bounds = [0, *prune_layers, layers]
     return tuple(Stage(index, first, end) for index, (first, end) in enumerate(pairwise(bounds)))
+
+
+def scoring_layers(config: SlimConfig, stages: Sequence[Stage]) -> dict[int, int]:
+    """Managed stage -> the layer whose queries and keys score its blocks in decode.
+
+    As in prefill that is the last layer before the stage, or with `score_layer` "own" the stage's first. The
+    preserve layers, where they are managed, are scored by the layer that scores the stage after them: a
+    working set takes effect in the next step, so a deep layer may speak for those before it.
+    """
+    if config.active is None or len(stages) < 2:
+        return {}
+    after = {stage.index: stage.first if config.score_layer == "own" else stage.first - 1 for stage in stages[1:]}
+    return {0: stages[1].first - 1} | after if config.active_preserve else after
 
 
 @dataclass(frozen=True)

@@ -82,27 +82,28 @@ def dense_states(model: Any, ids: Tensor, kept: list[Tensor], rows: list[dict[in
 
 
 @pytest.mark.parametrize(
-    ("family", "attention", "changes", "sink"),
+    ("family", "attention", "changes", "sink", "preserve"),
     [
-        ("llama", "sdpa", {}, 1),
-        ("qwen3", "eager", {}, 1),
-        ("phi3", "sdpa", {}, 0),
-        ("mistral", "sdpa", {"sliding_window": 60}, 0),
-        ("mistral", "eager", {"sliding_window": 60}, 1),
+        ("llama", "sdpa", {}, 1, False),
+        ("llama", "eager", {}, 0, True),
+        ("qwen3", "eager", {}, 1, False),
+        ("phi3", "sdpa", {}, 0, True),
+        ("mistral", "sdpa", {"sliding_window": 60}, 0, True),
+        ("mistral", "eager", {"sliding_window": 60}, 1, False),
     ],
 )
 def test_decode_over_slots_is_a_dense_model_with_all_else_masked(
-    family: str, attention: str, changes: dict[str, Any], sink: int
+    family: str, attention: str, changes: dict[str, Any], sink: int, preserve: bool
 ) -> None:
     model = tiny_model(family, attention, **changes)
-    config = CONFIG.with_changes(sink=sink)
+    config = CONFIG.with_changes(sink=sink, active_preserve=preserve)
     cache = SlimCache(config, 6, BlockMap.of(PROMPT, config), reserve=4)
     loop = LayerLoop(model, config)
     pieces = [token_ids(PROMPT), *(token_ids(size, seed) for seed, size in enumerate([1, 1, 1, 3, 1, 2, 1, 1], 1))]
     seen: list[dict[int, Tensor]] = []
     states = drive(loop, cache, pieces, seen)
     rows = [resident for piece, resident in zip(pieces[1:], seen, strict=True) for _ in range(piece.shape[1])]
-    assert set(rows[0]) == {2, 3, 4, 5}
+    assert set(rows[0]) == set(range(0 if preserve else 2, 6))
     assert any(not torch.equal(a[i], b[i]) for a, b in pairwise(rows) for i in a), "nothing swapped"
     expected = dense_states(model, torch.cat(pieces, 1), loop.kept_positions(cache), rows)[PROMPT:]
     torch.testing.assert_close(states, expected, rtol=1e-4, atol=1e-4)
@@ -117,11 +118,13 @@ def greedy(loaded: Any, config: SlimConfig, cache: SlimCache, new: int = 16) -> 
     return out[0, PROMPT:].tolist()
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize(("gamma", "preserve"), [(0.0, False), (0.7, False), (1.0, False), (1.0, True)])
 @pytest.mark.parametrize("refresh", [1, 3])
-def test_generate_says_the_same_with_every_engine_and_prefetch_on_or_off(gamma: float, refresh: int) -> None:
+def test_generate_says_the_same_with_every_engine_and_prefetch_on_or_off(
+    gamma: float, preserve: bool, refresh: int
+) -> None:
     loaded = tiny_loaded()
-    config = CONFIG.with_changes(gamma=gamma, refresh=refresh)
+    config = CONFIG.with_changes(gamma=gamma, refresh=refresh, active_preserve=preserve)
     answers = {}
     for name, factory in engines(VirtualClock(), Link(bandwidth=1e6)).items():
         cache = SlimCache(config, 6, BlockMap.of(PROMPT, config), engine_for=factory)
@@ -191,6 +194,9 @@ def test_fewer_active_blocks_take_less_of_the_device(engine: SlimEngine) -> None
         request = RunRequest(DOCUMENT, REQUEST.question, CONFIG.with_changes(active=active), 4, ignore_eos=True)
         held[active] = finished(list(engine.run(request))).metrics.prompt_kv.total_device
     assert held[0.3] < held[0.6] < held[None]
+    everywhere = CONFIG.with_changes(active=0.3, active_preserve=True)
+    request = RunRequest(DOCUMENT, REQUEST.question, everywhere, 4, ignore_eos=True)
+    assert finished(list(engine.run(request))).metrics.prompt_kv.total_device < 0.6 * held[0.3]
 
 
 def test_a_budget_without_room_for_the_forced_blocks_is_refused_before_any_event(engine: SlimEngine) -> None:

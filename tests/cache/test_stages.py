@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sliminfer.blocks import BlockMap
-from sliminfer.cache.stages import Survivors, check_active, forced_spans, stage_layout
-from sliminfer.config import SlimConfig
+from sliminfer.cache.stages import Survivors, check_active, forced_spans, scoring_layers, stage_layout
+from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
 
 
@@ -16,6 +16,17 @@ def test_stages_cover_the_layers_in_order() -> None:
     layout = stage_layout([3, 5], 8)
     assert [(stage.first, stage.end) for stage in layout] == [(0, 3), (3, 5), (5, 8)]
     assert [layer for stage in layout for layer in stage.layers] == list(range(8))
+
+
+def test_each_stage_is_scored_as_in_prefill_and_the_preserve_layers_by_the_deepest_of_them() -> None:
+    steps = (PruneStep(3, 0.5), PruneStep(5, 0.25))
+    stages = stage_layout([3, 5], 8)
+    config = SlimConfig(steps=steps, active=0.5)
+    assert scoring_layers(config, stages) == {1: 2, 2: 4}
+    assert scoring_layers(config.with_changes(active_preserve=True), stages) == {0: 2, 1: 2, 2: 4}
+    assert scoring_layers(config.with_changes(score_layer="own"), stages) == {1: 3, 2: 5}
+    assert scoring_layers(config.with_changes(active=None), stages) == {}
+    assert scoring_layers(SlimConfig(active=0.5), stage_layout([], 8)) == {}
 
 
 @given(st.sets(st.integers(0, 300), min_size=1), st.integers(1, 40), st.data())
