@@ -53,7 +53,7 @@ def probe(
     Closing the iterator ends the work at the layer under way. The model must not be inside `slim`.
 
     Args:
-        plan: how much to probe; by default what fits `DiffusionPlan.within`.
+        plan: how much to probe; by default `DiffusionPlan.for_model`.
         answer: token ids of the answer to score; by default the start of the full model's own greedy answer.
 
     Raises:
@@ -61,7 +61,7 @@ def probe(
         MemoryLimitError: the prompt is longer than the model's context, or does not fit in memory.
     """
     loaded = engine.loaded
-    plan = DiffusionPlan.within(loaded.layers, len(prompt)) if plan is None else plan
+    plan = DiffusionPlan.for_model(loaded, len(prompt)) if plan is None else plan
     plan.check_model(loaded.layers)
     blocks = removed_blocks(prompt, span, plan)
     if answer is not None and not answer:

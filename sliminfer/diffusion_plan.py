@@ -9,10 +9,16 @@ import numpy as np
 from sliminfer.blocks import BlockMap, Span
 from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.metrics import prefill_flops
+from sliminfer.models import LoadedModel
 from sliminfer.prompts import Prompt
 
-BUDGET = 1_000_000  # tokens through a layer: about a minute for the demo model at 4,096 tokens on two idle cores
+# FLOPs of a plan made for a model. 5.5e12 took 90 s of one core for the demo model at 3,871 tokens; 1e16 is a
+# minute of the 170 TFLOP/s that a 24 GB card or better gives in bf16.
+FLOPS = {"cpu": 5.5e12, "cuda": 1e16}
+BUDGET = 1_000_000
 MOST_DRAWS = 5
+FEWEST_LAYERS = {MOST_DRAWS: 7, 3: 6, 2: 4}  # for each number of draws; fewer layers would say too little
 
 
 @dataclass(frozen=True)
@@ -58,18 +64,24 @@ class DiffusionPlan:
         return cls(tuple(range(depth + 1)), draws)
 
     @classmethod
-    def within(cls, depth: int, tokens: int, budget: int = BUDGET) -> DiffusionPlan:
+    def for_model(cls, loaded: LoadedModel, tokens: int, flops: float | None = None) -> DiffusionPlan:
+        """The plan for a prompt of `tokens` that takes no more than `flops`, by default about a minute."""
+        flops = FLOPS.get(loaded.device.type, FLOPS["cuda"]) if flops is None else flops
+        return cls.within(loaded.layers, tokens, tokens * flops / prefill_flops(loaded.shape, [tokens]))
+
+    @classmethod
+    def within(cls, depth: int, tokens: int, budget: float) -> DiffusionPlan:
         """The finest plan that sends no more than `budget` tokens through a layer, for a prompt of `tokens`.
 
         First the layers are thinned out evenly, with 0 and `depth` always among them, then the draws; never
-        below three layers and two draws, whatever they cost.
+        below four layers and two draws, whatever they cost.
         """
-        shapes = [(count, draws) for draws in (MOST_DRAWS, 3) for count in range(depth + 1, min(5, depth), -1)]
-        for count, draws in shapes:
-            plan = cls(_spread(count, depth), draws)
-            if plan.layer_runs(depth) * tokens <= budget:
-                return plan
-        return cls(_spread(min(3, depth + 1), depth), 2)
+        for draws, fewest in FEWEST_LAYERS.items():
+            for count in range(depth + 1, min(fewest, depth + 1) - 1, -1):
+                plan = cls(_spread(count, depth), draws)
+                if plan.layer_runs(depth) * tokens <= budget:
+                    return plan
+        return plan
 
     @property
     def probes(self) -> int:
