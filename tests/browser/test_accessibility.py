@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
 AXE = Path(__file__).with_name("vendor") / "axe.min.js"
-TABS = ("Compare", "Kept tokens", "Cache", "About")
+TABS = ("Compare", "Kept tokens", "Diffusion", "Cache", "Methods", "About")
 
 
 def serious(tab: Page) -> list[str]:

@@ -42,9 +42,9 @@ def write_model(folder: Path) -> Path:
 
 
 def write_examples(folder: Path) -> tuple[Example, ...]:
-    """Two examples: a short one of about 2,000 tokens, and a long one that takes seconds to read."""
+    """Two examples: a short one of about 650 tokens, and a long one that takes seconds to read."""
     made = []
-    for name, lines in (("tower", 30), ("archive", 220)):
+    for name, lines in (("tower", 20), ("archive", 220)):
         text = long_text(lines)
         path = folder / f"{name}.txt"
         path.write_text(text, encoding="utf-8")
@@ -68,6 +68,7 @@ def served(folder: Path) -> Iterator[Served]:
     (folder / "model").mkdir()
     site = open_site(str(write_model(folder / "model")), "cpu", "float32", "paper", write_examples(folder))
     site.start = replace(site.start, max_new_tokens=8)
+    site.probe_budget = 50_000
     page = serve(site, "127.0.0.1", free_port(), prevent_thread_lock=True)
     try:
         yield Served(page.local_url, site)

@@ -51,6 +51,24 @@ def test_compare_refuses_with_one_sentence(client: Client, changes: dict[str, ob
     assert "Traceback" not in str(caught.value)
 
 
+def test_diffusion_measures_a_passage_between_its_ends(client: Client) -> None:
+    result = client.predict(
+        long_text(20), QUESTION, "THE code of\n the gate is", every_layer=True, api_name="/diffusion"
+    )
+    assert result["removed_layers"] == list(range(LAYERS + 1))
+    assert result["removed_logprob"][-1] == result["random_median"][-1] == result["full_logprob"]
+    assert all(0 <= share <= 1 for share in result["attention_share"])
+    assert result["done"] == result["total"]
+
+
+@pytest.mark.parametrize(
+    ("passage", "words"), [("no such words", "not in the document"), (" ", "No passage"), ("On day 0", "always kept")]
+)
+def test_diffusion_refuses_with_one_sentence(client: Client, passage: str, words: str) -> None:
+    with pytest.raises(AppError, match=words):
+        client.predict(long_text(20), QUESTION, passage, api_name="/diffusion")
+
+
 def test_read_document_reads_an_upload(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "notes.html"
     path.write_text("<h1>Tower</h1><p>The lamp was lit.</p>", encoding="utf-8")
@@ -90,6 +108,6 @@ def test_a_prompt_beyond_the_context_is_a_fault(client: Client, page: Served) ->
 
 def test_only_the_documented_endpoints_are_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/compare", "/read_document", "/models"}
+    assert set(endpoints) == {"/compare", "/diffusion", "/read_document", "/models"}
     for endpoint in endpoints.values():
         assert endpoint["description"]

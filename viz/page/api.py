@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from sliminfer.config import DEFAULT_PRESET, SlimConfig, parse_steps
+from sliminfer.diffusion import DiffusionPlan, DiffusionResult, probe
 from sliminfer.documents import parse_document_safely
 from sliminfer.engine import RunRequest
 from sliminfer.errors import SlimError
 from sliminfer.models import memory_estimate
 from sliminfer.results import RunResult
+from viz.page.diffusion import find_passage
 from viz.page.site import Site
 from viz.page.stream import ENGINE_QUEUE, plain_message
 
@@ -21,7 +24,7 @@ MOST_NEW_TOKENS = 512
 
 
 def add(site: Site) -> None:
-    """Add the endpoints /compare, /read_document and /models to the page being built."""
+    """Add the endpoints /compare, /diffusion, /read_document and /models to the page being built."""
 
     def compare(
         document: str,
@@ -65,6 +68,44 @@ def add(site: Site) -> None:
         if result.failed:
             raise gr.Error(" ".join(result.failed.values()), print_exception=False)
         return result.to_dict(name, config)
+
+    def diffusion(
+        document: str, question: str, passage: str, every_layer: bool = False, model: str = "", seed: int = 0
+    ) -> dict[str, Any]:
+        """Measure how what a passage of a document says spreads through the prompt, layer by layer.
+
+        Args:
+            document: the text to read.
+            question: what to ask about it; the full model's own answer is what is scored.
+            passage: words of the document, as they stand there but for white space and case.
+            every_layer: remove the passage at every layer, whatever it costs; otherwise at as many as fit a budget.
+            model: a name from /models; empty takes the page's own.
+            seed: of the random blocks that the passage is compared with.
+
+        Returns:
+            span and removed (token ranges), attention_share (of the question's attention on the passage, by
+            layer), removed_layers with removed_logprob and random_low, random_median, random_high (log-probability
+            of the answer in nats), full_logprob, input_removed_logprob, similarity (relative change of the states
+            entering each layer, in bins of positions), answer (token ids) and tokens.
+        """
+        name = model or site.start.model
+        try:
+            site.known(name)
+            request = RunRequest(document, question)
+            span = find_passage(document, passage, ())
+
+            def measure() -> DiffusionResult:
+                engine = site.shelf.engine(name)
+                prompt = engine.prepare(request)
+                depth = engine.loaded.layers
+                fitting = DiffusionPlan.for_model(engine.loaded, len(prompt))
+                plan = replace(DiffusionPlan.every_layer(depth) if every_layer else fitting, seed=seed)
+                *_, result = probe(engine, prompt, prompt.token_range(*span), plan)
+                return result
+
+            return site.shelf.worker.submit(measure).result().to_dict()
+        except Exception as error:
+            raise gr.Error(plain_message(error), print_exception=False) from None
 
     def read_document(file: gr.FileData) -> dict[str, Any]:
         """The text of an uploaded file: PDF, Word, EPUB, HTML, Markdown, CSV, JSON, source code or plain text.
@@ -118,5 +159,6 @@ def add(site: Site) -> None:
         ]
 
     gr.api(compare, concurrency_id=ENGINE_QUEUE)
+    gr.api(diffusion, concurrency_id=ENGINE_QUEUE)
     gr.api(read_document)
     gr.api(models, queue=False)

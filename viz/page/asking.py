@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from sliminfer.engine import RunRequest
-from sliminfer.events import Event
 from viz.page.controls import Controls
 from viz.page.document_input import read_paste
 from viz.page.session import Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stream import Beat, on_thread, paced
+
+T = TypeVar("T")
 
 
 def asked(
@@ -45,10 +46,8 @@ def asked(
     return setup, request
 
 
-def beats(
-    site: Site, session: str, flag: threading.Event, start: Callable[[], Iterator[Event]]
-) -> Generator[Beat[Event]]:
-    """The events of `start()`, computed on the engine's thread and paced for the page, until `flag` is set."""
+def beats(site: Site, session: str, flag: threading.Event, start: Callable[[], Iterator[T]]) -> Generator[Beat[T]]:
+    """The items of `start()`, computed on the engine's thread and paced for the page, until `flag` is set."""
     try:
         yield from paced(on_thread(start, site.shelf.worker, flag))
     finally:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
 
 from sliminfer.documents import DocumentLimits
 from viz.figures.theme import script
-from viz.page import about, api, cache, compare, controls, kept, methods, share, theme
+from viz.page import about, api, cache, compare, controls, diffusion, kept, methods, share, theme
+from viz.page.diffusion import DiffusionEvents
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
 from viz.page.methods import MethodsEvents
@@ -36,7 +38,7 @@ def build(site: Site) -> gr.Blocks:
     first = Visitor(document=document, tokens=tokens)
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)) as page:
         visitor = gr.State(first, time_to_live=TIME_TO_LIVE_S)
-        gr.HTML(_header(), elem_id="masthead", apply_default_css=False)
+        gr.HTML(_header(), elem_id="masthead", apply_default_css=False, js_on_load=script("selection"))
         with gr.Row(elem_id="workbench", equal_height=False):
             with gr.Column(scale=0, min_width=352, elem_id="setup"):
                 chosen = controls.build(
@@ -56,6 +58,8 @@ def build(site: Site) -> gr.Blocks:
                         comparing = compare.build(site.results)
                     with gr.Tab("Kept tokens", id="kept"):
                         keeping = kept.build(site.results, comparing.map, text)
+                    with gr.Tab("Diffusion", id="diffusion"):
+                        spreading = diffusion.build()
                     with gr.Tab("Cache", id="cache"):
                         caching = cache.build()
                     with gr.Tab("Methods", id="methods"):
@@ -67,7 +71,9 @@ def build(site: Site) -> gr.Blocks:
         sharing = ShareEvents(site, chosen, box, line)
         _wire_run(RunEvents(site, chosen, bar, comparing, keeping, caching), sharing, visitor)
         _wire_document(documents, visitor)
-        _wire_methods(MethodsEvents(site, chosen, bar, rivals), visitor)
+        for events in (DiffusionEvents(site, chosen, bar, spreading), MethodsEvents(site, chosen, bar, rivals)):
+            _wire_study(events, visitor)
+        spreading.take.click(None, None, spreading.phrase, js=diffusion.TAKE_SELECTION, **QUIET)
         _wire_link(page, sharing, documents, visitor)
         api.add(site)
     return page
@@ -86,6 +92,7 @@ def launch_options() -> dict[str, Any]:
         "share": False,
         "show_error": True,
         "max_file_size": UPLOAD_LIMIT,
+        "mcp_server": find_spec("mcp") is not None,
     }
 
 
@@ -129,7 +136,7 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
     model.change(events.model, [visitor, model, schedule.preset], [*planned, events.status], queue=False, **QUIET)
 
 
-def _wire_methods(events: MethodsEvents, visitor: gr.State) -> None:
+def _wire_study(events: DiffusionEvents | MethodsEvents, visitor: gr.State) -> None:
     bar = events.bar
     shown = [visitor, bar.run, bar.stop, bar.status, *events.tab.outputs]
     events.tab.start.click(events.run, [visitor, *events.inputs], shown, concurrency_id=ENGINE_QUEUE, **QUIET)
