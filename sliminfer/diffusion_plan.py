@@ -16,7 +16,6 @@ from sliminfer.prompts import Prompt
 # FLOPs of a plan made for a model. 5.5e12 took 90 s of one core for the demo model at 3,871 tokens; 1e16 is a
 # minute of the 170 TFLOP/s that a 24 GB card or better gives in bf16.
 FLOPS = {"cpu": 5.5e12, "cuda": 1e16}
-BUDGET = 1_000_000
 MOST_DRAWS = 5
 FEWEST_LAYERS = {MOST_DRAWS: 7, 3: 6, 2: 4}  # for each number of draws; fewer layers would say too little
 
@@ -82,11 +81,6 @@ class DiffusionPlan:
                 if plan.layer_runs(depth) * tokens <= budget:
                     return plan
         return plan
-
-    @property
-    def probes(self) -> int:
-        """Removals in all: of the span and at random at each layer, and from the input."""
-        return len(self.layers) * (1 + self.draws) + 1
 
     def layer_runs(self, depth: int, answered: bool = False) -> int:
         """Times that some layer runs over the prompt on a model of `depth` layers; less one prefill if `answered`."""

@@ -33,6 +33,7 @@ class DiffusionResult:
         full_logprob, input_removed_logprob: with nothing removed, and without the same tokens in the input, nats.
         similarity: the diffusion map of the states entering each layer, in [0, 1] [L, bins].
         answer: token ids of the answer.
+        draws: random removals at each of `removed_layers`.
         done, total: layer runs made, and to be made in all.
     """
 
@@ -50,8 +51,14 @@ class DiffusionResult:
     input_removed_logprob: float
     similarity: NDArray[np.float32]
     answer: tuple[int, ...]
+    draws: int
     done: int
     total: int
+
+    @property
+    def probes(self) -> int:
+        """Removals in all, of the span, at random and from the input."""
+        return len(self.removed_layers) * (1 + self.draws) + 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data under the same names; None where something is not known."""
@@ -120,6 +127,7 @@ class Board:
             input_removed_logprob=self.floor,
             similarity=self.spread.copy(),
             answer=self.answer,
+            draws=self.plan.draws,
             done=self.done,
             total=self.total,
         )

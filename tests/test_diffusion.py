@@ -215,6 +215,7 @@ def test_what_is_known_stays_known_and_all_is_known_in_the_end(
             known = ~np.isnan(getattr(before, name))
             np.testing.assert_array_equal(getattr(before, name)[known], getattr(after, name)[known])
     last = results[-1]
+    assert last.probes == 4 * (1 + 3) + 1
     assert last.done == last.total == PLAN.layer_runs(LAYERS, answer is not None)
     assert np.isnan(results[0].removed_logprob).all()
     for name in ARRAYS:

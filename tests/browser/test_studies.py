@@ -49,6 +49,28 @@ def test_selected_text_becomes_the_passage(open_page: Open) -> None:
     expect(tab.locator("#phrase textarea, #phrase input")).to_have_value("On day 0 the keeper of th")
 
 
+def test_text_selected_after_a_run_is_measured_where_it_stands(open_page: Open) -> None:
+    tab = open_page()
+    tab.click("#run")
+    expect(tab.locator(STATUS_DONE)).to_be_visible(timeout=60_000)
+    tab.get_by_role("tab", name="Kept tokens").click()
+    tab.locator("#document-text .doc-text span").nth(1).evaluate("""(span) => {
+        const range = document.createRange();
+        range.setStart(span.firstChild, 0);
+        range.setEnd(span.firstChild, 30);
+        getSelection().removeAllRanges();
+        getSelection().addRange(range);
+        span.dispatchEvent(new PointerEvent('pointerup', { bubbles: true }));
+    }""")
+    tab.get_by_role("tab", name="Diffusion").click()
+    phrase = tab.locator("#phrase textarea, #phrase input")
+    expect(phrase).not_to_have_value("")
+    text = phrase.input_value()
+    tab.get_by_role("button", name="Measure diffusion").click()
+    expect(tab.locator("#diffusion-words")).to_contain_text(f"Passage: “{text}”", timeout=60_000)
+    expect(tab.locator("#diffusion-words")).to_contain_text("probes")
+
+
 def test_methods_are_compared_at_one_budget(open_page: Open) -> None:
     tab = open_page()
     tab.get_by_role("tab", name="Methods").click()

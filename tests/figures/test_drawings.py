@@ -18,7 +18,7 @@ from sliminfer.config import SlimConfig
 from tests.figures.synthetic import diffusion_of, long_prompt, prune_events, run_of, timeline_of
 from viz.figures.chart import Axis, Band, Chart, Line, Points, Rule, values
 from viz.figures.compare import memory_stack, promised, repeats, ttft_split
-from viz.figures.diffusion import attention_chart, removal_chart, similarity_grid
+from viz.figures.diffusion import attention_chart, finding, removal_chart, similarity_grid
 from viz.figures.grid import Grid, cells_png, share_levels
 from viz.figures.kept_grid import kept_grid
 from viz.figures.kept_map import KeptMap
@@ -147,6 +147,22 @@ def test_probes_still_running_leave_gaps() -> None:
         assert "NaN" not in plotly_figure(chart).to_json()
         assert "nan" not in chart.table.html().lower()
     assert (similarity_grid(partial).cells[2:] == 0).all()
+
+
+def test_the_finding_names_the_first_layer_without_loss() -> None:
+    result = diffusion_of()
+    words = BeautifulSoup(finding(result), "html.parser").get_text()
+    lost = result.full_logprob - result.removed_logprob
+    first = int(words.split("From layer ")[1].split()[0])
+    at = result.removed_layers.tolist().index(first)
+    assert (lost[at:] <= 0.1 * lost[0]).all()
+    assert lost[at - 1] > 0.1 * lost[0]
+    result.removed_logprob[:] = result.full_logprob - 0.2
+    assert "does not rest on this passage" in finding(result)
+    result.removed_logprob[:] = result.full_logprob - 5
+    assert "up to its last layers" in finding(result)
+    result.removed_logprob[4:] = np.nan
+    assert finding(result) == ""
 
 
 def test_cells_become_pixels_one_to_one() -> None:

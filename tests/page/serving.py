@@ -68,7 +68,7 @@ def served(folder: Path) -> Iterator[Served]:
     (folder / "model").mkdir()
     site = open_site(str(write_model(folder / "model")), "cpu", "float32", "paper", write_examples(folder))
     site.start = replace(site.start, max_new_tokens=8)
-    site.probe_budget = 50_000
+    site.probe_flops = 1e9
     page = serve(site, "127.0.0.1", free_port(), prevent_thread_lock=True)
     try:
         yield Served(page.local_url, site)

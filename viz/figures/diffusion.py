@@ -15,6 +15,33 @@ from viz.figures.words import number, percent
 if TYPE_CHECKING:  # the figures need only its arrays, not torch, which it imports
     from sliminfer.diffusion import DiffusionResult
 
+LEAST_LOSS = 0.5  # nats; a span whose removal costs less than that is not what the answer rests on
+
+
+def finding(result: DiffusionResult) -> str:
+    """What the removals say, as one sentence of HTML; empty until the span's curve is complete.
+
+    The model "can do without" the span from a layer on if no removal there or later costs more than a tenth of what
+    the removal from the first layer costs.
+    """
+    lost = np.maximum(0, result.full_logprob - values(result.removed_logprob))
+    if lost[0] < LEAST_LOSS:
+        return (
+            '<p class="verdict">The answer does not rest on this passage: without it from the first layer on, it loses '
+            f"only <b>{lost[0]:.2f}</b> nats of its log-probability.</p>"
+        )
+    if not np.isfinite(lost).all():
+        return ""
+    layers = values(result.removed_layers)
+    first = int(np.flatnonzero(lost > 0.1 * lost[0])[-1]) + 1
+    if first >= len(layers) - 1:
+        return '<p class="verdict">This model needs the passage itself up to its last layers.</p>'
+    return (
+        f'<p class="verdict">From layer <b>{int(layers[first])}</b> on, the passage is no longer needed: its removal '
+        f"there costs the answer <b>{lost[first]:.2f}</b> nats of its log-probability, removed from the first layer on "
+        f"<b>{lost[0]:.2f}</b>. By then, what it says has spread.</p>"
+    )
+
 
 def attention_chart(result: DiffusionResult) -> Chart:
     """Share of the local queries' attention that falls on the span, layer by layer."""

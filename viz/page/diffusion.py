@@ -15,8 +15,9 @@ from sliminfer.diffusion import DiffusionPlan, DiffusionResult, probe
 from sliminfer.engine import RunRequest
 from sliminfer.errors import ConfigError, SlimError
 from viz.figures.chart import Chart
-from viz.figures.diffusion import attention_chart, removal_chart, similarity_grid
+from viz.figures.diffusion import attention_chart, finding, removal_chart, similarity_grid
 from viz.figures.plotly_chart import plotly_figure
+from viz.figures.words import escape, plural
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
 from viz.page.panes import status
@@ -27,6 +28,7 @@ from viz.page.site import Site
 from viz.page.stream import plain_message
 
 CURVES_PERIOD_S = 2.0  # a curve is remounted whole, so it may change only now and then
+LONGEST_QUOTE = 160  # characters
 TAKE_SELECTION = "() => window.slimSelection ?? ''"
 HINT = (
     '<p class="hint">SlimInfer rests on one observation: what a passage says spreads to other positions on the way '
@@ -64,15 +66,18 @@ class DiffusionTab:
     """The tab's components."""
 
     phrase: gr.Textbox
+    picked: gr.State
+    every: gr.Checkbox
     take: gr.Button
     start: gr.Button
+    words: gr.HTML
     attention: Curve
     removal: Curve
     map: gr.HTML
 
     @property
     def outputs(self) -> list[Any]:
-        return [*self.removal.outputs, *self.attention.outputs, self.map]
+        return [self.words, *self.removal.outputs, *self.attention.outputs, self.map]
 
 
 def build() -> DiffusionTab:
@@ -85,10 +90,15 @@ def build() -> DiffusionTab:
     with gr.Row(elem_id="diffusion-buttons"):
         start = gr.Button("Measure diffusion", size="sm", scale=0, elem_id="measure-diffusion")
         take = gr.Button("Take the text selected in the document", size="sm", scale=0, elem_id="take-selection")
+    every = gr.Checkbox(
+        label="Remove it at every layer", elem_id="every-layer",
+        info="Otherwise at as many layers, against as many random draws, as take this machine about a minute.",
+    )  # fmt: skip
+    words = gr.HTML("", elem_id="diffusion-words", apply_default_css=False)
     removal = _curve("removal")
     attention = _curve("attention")
     picture = gr.HTML("", elem_id="similarity", apply_default_css=False)
-    return DiffusionTab(phrase, take, start, attention, removal, picture)
+    return DiffusionTab(phrase, gr.State(None), every, take, start, words, attention, removal, picture)
 
 
 def _curve(name: str) -> Curve:
@@ -97,12 +107,15 @@ def _curve(name: str) -> Curve:
     return Curve(caption, plot, gr.HTML("", apply_default_css=False))
 
 
-def find_passage(text: str, phrase: str, evidence: tuple[Span, ...]) -> Span:
-    """Characters of `text` that `phrase` stands for: its first place, else the evidence where it is empty.
+def find_passage(text: str, phrase: str, evidence: tuple[Span, ...], picked: Span | None = None) -> Span:
+    """Characters of `text` that `phrase` stands for: the evidence where it is empty, else its first place.
 
-    White space and case need not agree. Raises ConfigError where there is no such passage.
+    A place that was `picked` goes before the first one if `phrase` still stands there. White space and case need not
+    agree. Raises ConfigError where there is no such passage.
     """
     words = phrase.split()
+    if words and picked is not None and text[slice(*picked)].split() == words:
+        return picked
     if not words:
         if not evidence:
             raise ConfigError("No passage is chosen: type some of the document's words, or take a suggested question.")
@@ -124,13 +137,28 @@ class DiffusionEvents:
 
     @property
     def inputs(self) -> list[Any]:
-        return [self.tab.phrase, self.controls.document.paste, *self.controls.inputs]
+        tab = self.tab
+        return [tab.phrase, tab.picked, tab.every, self.controls.document.paste, *self.controls.inputs]
 
-    def run(self, visitor: Visitor, request: gr.Request, phrase: str, pasted: str, *values: Any) -> Iterator[Updates]:
+    def pick(self, visitor: Visitor, event: gr.EventData) -> Updates:
+        """Text was selected in the document of the last run: it becomes the passage, at that very place."""
+        prompt = visitor.run.view.pruned.prompt
+        if prompt is None or visitor.document is None:
+            return gr.skip()
+        spans = [span for span in prompt.document_spans()[event.start : event.end] if span is not None]
+        if not spans:
+            return gr.skip()
+        picked = (spans[0][0], spans[-1][1])
+        return {self.tab.phrase: visitor.document.text[slice(*picked)].strip(), self.tab.picked: picked}
+
+    def run(
+        self, visitor: Visitor, request: gr.Request, phrase: str, picked: Span | None, every: bool, pasted: str,
+        *values: Any,
+    ) -> Iterator[Updates]:  # fmt: skip
         """Measure, showing what is known as it comes."""
         try:
             setup, wanted = asked(self.site, self.controls, visitor, pasted, values)
-            passage = find_passage(wanted.document, phrase or "", visitor.evidence)
+            passage = find_passage(wanted.document, phrase or "", visitor.evidence, picked)
         except SlimError as error:
             yield {self.bar.status: status(str(error), "error")}
             return
@@ -140,7 +168,10 @@ class DiffusionEvents:
         drawn_at, last = 0.0, ""
 
         def start() -> Generator[DiffusionResult]:
-            return self._results(setup, wanted, passage)
+            return self._results(setup, wanted, passage, every)
+
+        def drawn(known: DiffusionResult | None) -> Updates:
+            return self._drawn(known, setup.model, wanted.document[slice(*passage)])
 
         yield self.bar.busy("Measuring diffusion: preparing …")
         try:
@@ -149,28 +180,47 @@ class DiffusionEvents:
                     result = beat.items[-1]
                 due = beat.figures and time.monotonic() - drawn_at > CURVES_PERIOD_S
                 drawn_at = time.monotonic() if due else drawn_at
-                yield {self.bar.status: status(_progress(result), "busy"), **(self._drawn(result) if due else {})}
+                yield {self.bar.status: status(_progress(result), "busy"), **(drawn(result) if due else {})}
         except Exception as error:  # whatever it was, the visitor gets a sentence and a working page
             last = status(plain_message(error), "error")
         if not last and result is not None:
             complete = result.done >= result.total
             last = status(_progress(result, complete), "done" if complete else "ready")
-        yield {self.bar.status: last or status("Stopped."), **self._drawn(result), **self.bar.idle()}
+        yield {self.bar.status: last or status("Stopped."), **drawn(result), **self.bar.idle()}
 
-    def _results(self, setup: Setup, wanted: RunRequest, passage: Span) -> Generator[DiffusionResult]:
+    def _results(self, setup: Setup, wanted: RunRequest, passage: Span, every: bool) -> Generator[DiffusionResult]:
         engine = self.site.shelf.engine(setup.model)
         prompt = engine.prepare(wanted)
-        plan = DiffusionPlan.within(engine.loaded.layers, len(prompt), self.site.probe_budget)
+        depth = engine.loaded.layers
+        plan = DiffusionPlan.for_model(engine.loaded, len(prompt), self.site.probe_flops)
+        if every:
+            plan = DiffusionPlan.every_layer(depth)
         yield from probe(engine, prompt, prompt.token_range(*passage), plan)
 
-    def _drawn(self, result: DiffusionResult | None) -> Updates:
+    def _drawn(self, result: DiffusionResult | None, model: str, passage: str) -> Updates:
         if result is None:
             return {}
         return {
+            self.tab.words: finding(result) + self._about(result, model, passage),
             **self.tab.removal.drawn(removal_chart(result)),
             **self.tab.attention.drawn(attention_chart(result)),
             self.tab.map: similarity_grid(result).html(),
         }
+
+    def _about(self, result: DiffusionResult, model: str, passage: str) -> str:
+        """What is measured: passage, answer, number of probes."""
+        loaded = self.site.shelf.loaded(model)
+        answer = loaded.tokenizer.decode(result.answer).strip() if loaded is not None else ""
+        start, end = result.span
+        removed = sum(end - start for start, end in result.removed)
+        shown = passage if len(passage) <= LONGEST_QUOTE else passage[:LONGEST_QUOTE] + " …"
+        says = f"The full model’s answer begins “{escape(answer)}”. " if answer else ""
+        return (
+            f'<p class="about">Passage: “{escape(" ".join(shown.split()))}”, tokens {start:,} to {end:,} of '
+            f"{result.tokens:,}. {says}{plural(result.probes, 'probe')}: the {plural(removed, 'token')} of its blocks "
+            f"removed from each of {plural(len(result.removed_layers), 'layer')} on, as many random ones "
+            f"{plural(result.draws, 'time')} each, and the passage’s left out of the input.</p>"
+        )
 
 
 def _progress(result: DiffusionResult | None, complete: bool = False) -> str:
@@ -178,6 +228,7 @@ def _progress(result: DiffusionResult | None, complete: bool = False) -> str:
         return "Measuring diffusion: preparing …"
     start, end = result.span
     what = f"the passage of {end - start} tokens at position {start:,}"
+    made = f"{result.done:,} of {result.total:,} layer runs"
     if complete:
-        return f"Done: diffusion of {what}, from {result.total:,} layer runs."
-    return f"Measuring the diffusion of {what}: {result.done:,} of {result.total:,} layer runs."
+        return f"Done: diffusion of {what}, from {plural(result.probes, 'probe')} in {result.total:,} layer runs."
+    return f"Measuring the diffusion of {what}: {made}."

@@ -71,8 +71,10 @@ def build(site: Site) -> gr.Blocks:
         sharing = ShareEvents(site, chosen, box, line)
         _wire_run(RunEvents(site, chosen, bar, comparing, keeping, caching), sharing, visitor)
         _wire_document(documents, visitor)
-        for events in (DiffusionEvents(site, chosen, bar, spreading), MethodsEvents(site, chosen, bar, rivals)):
+        spread = DiffusionEvents(site, chosen, bar, spreading)
+        for events in (spread, MethodsEvents(site, chosen, bar, rivals)):
             _wire_study(events, visitor)
+        keeping.text.pick(spread.pick, visitor, [spreading.phrase, spreading.picked], queue=False, **QUIET)
         spreading.take.click(None, None, spreading.phrase, js=diffusion.TAKE_SELECTION, **QUIET)
         _wire_link(page, sharing, documents, visitor)
         api.add(site)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sliminfer.config import DEFAULT_PRESET, PruneStep
-from sliminfer.diffusion_plan import BUDGET
 from sliminfer.errors import ModelError
 from sliminfer.models import KnownModel
 from sliminfer.prompts import build_prompt
@@ -25,14 +24,14 @@ class Site:
         start: the setup a new visitor sees.
         models: models on offer by name; nothing else is ever loaded for a visitor.
         examples: the example documents.
-        probe_budget: tokens that one measurement of diffusion may send through a layer.
+        probe_flops: what one measurement of diffusion may take, None for about a minute's work.
     """
 
     shelf: Shelf
     start: Setup
     models: Mapping[str, KnownModel]
     examples: tuple[Example, ...]
-    probe_budget: int = BUDGET
+    probe_flops: float | None = None
     stops: StopFlags = field(default_factory=StopFlags)
     results: ResultStore = field(default_factory=ResultStore)
 
