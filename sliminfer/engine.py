@@ -16,8 +16,9 @@ from sliminfer.config import SlimConfig
 from sliminfer.decode_policies import check_policy
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
 from sliminfer.events import Compared, Event, Failed, Finished, Side, Stopped
+from sliminfer.limits import NO_LIMITS, RunLimits, check_memory
 from sliminfer.metrics import Comparison
-from sliminfer.models import LoadedModel
+from sliminfer.models import LoadedModel, free_memory
 from sliminfer.prompts import Prompt, build_prompt
 from sliminfer.selectors import check_method
 from sliminfer.side_run import RunRequest, SideRun
@@ -28,10 +29,11 @@ _log = logging.getLogger(__name__)
 
 
 class SlimEngine:
-    """Runs requests on one loaded model, one at a time, and leaves the model as it was."""
+    """Runs requests on one loaded model, one at a time and within `limits`, and leaves the model as it was."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, limits: RunLimits = NO_LIMITS) -> None:
         self.loaded = loaded
+        self.limits = limits
         self._turn = threading.Lock()
         self._warm: set[Side] = set()
         self._pool = HostPool(pinned=loaded.device.type == "cuda")
@@ -49,6 +51,7 @@ class SlimEngine:
                 f"The prompt has {len(prompt):,} tokens and the answer up to {request.max_new_tokens:,}, but "
                 f"{self.loaded.name} reads at most {self.loaded.shape.context:,}: shorten the document."
             )
+        self.limits.check(len(prompt), request.max_new_tokens)
         check_active(request.config.active, BlockMap.of(len(prompt), request.config, prompt.question))
         try:
             for span in request.evidence:
@@ -56,6 +59,14 @@ class SlimEngine:
         except ValueError as error:
             raise ConfigError(f"The evidence is not in the document: {error}.") from error
         return prompt
+
+    def _check_memory(self, tokens: int) -> None:
+        """Raise MemoryLimitError, with the numbers, where `tokens` tokens do not fit into what is free now."""
+        loaded = self.loaded
+        spread = set((getattr(loaded.model, "hf_device_map", None) or {}).values()) or {loaded.device}
+        free = sum(free_memory(torch.device(place)) for place in spread if place != "disk")
+        size = loaded.model.dtype.itemsize
+        check_memory(loaded.shape, tokens, size, loaded.attention, free, loaded.device_name)
 
     def compare(self, request: RunRequest, stop: threading.Event | None = None) -> Iterator[Event]:
         """Events of the full run, then of the pruned run, then `Compared` if both finished.
@@ -67,6 +78,7 @@ class SlimEngine:
         """
         started = time.perf_counter()
         prompt = self.prepare(request)
+        self._check_memory(len(prompt) + request.max_new_tokens)
         return self._compare(request, prompt, time.perf_counter() - started, stop)
 
     def run(
@@ -79,6 +91,8 @@ class SlimEngine:
         """Events of one side alone; see `compare`. `prompt` stands in for the request's own where it is given."""
         started = time.perf_counter()
         prompt = self.prepare(request, prompt)
+        if side == "full":  # a pruned run takes less, by how much only the run can tell
+            self._check_memory(len(prompt) + request.max_new_tokens)
         return self._run(request, prompt, side, time.perf_counter() - started, stop)
 
     def warm_up(self, tokens: int = 512) -> None:
@@ -108,16 +122,25 @@ class SlimEngine:
     ) -> Iterator[Event]:
         with self._turn:
             run = SideRun(self.loaded, request, prompt, side, tokenize_s, side in self._warm, self._pool)
+            outcome = "stopped"
             try:
                 for event in run.events():
+                    if self.limits.overdue(run.elapsed()) and not isinstance(event, Finished):
+                        raise MemoryLimitError(
+                            f"The {side} run of {len(prompt):,} tokens held the device for longer than "
+                            f"{self.limits.seconds:g} s: use a shorter document or a shorter answer."
+                        )
                     yield event
                     if stop is not None and stop.is_set():
                         yield Stopped(side, run.elapsed(), run.text)
                         return
                 self._warm.add(side)
+                outcome = "finished"
             except SlimError as error:
+                outcome = "refused"
                 yield Failed(side, run.elapsed(), str(error))
             except (torch.cuda.OutOfMemoryError, MemoryError):
+                outcome = "out of memory"
                 yield Failed(
                     side,
                     run.elapsed(),
@@ -125,6 +148,7 @@ class SlimEngine:
                     "a smaller model or prune earlier.",
                 )
             except Exception as error:  # the next request must be served whatever went wrong in this one
+                outcome = "failed"
                 _log.exception("a %s run failed", side)
                 yield Failed(
                     side,
@@ -133,3 +157,5 @@ class SlimEngine:
                 )
             finally:
                 run.release()
+                known = {"model": self.loaded.name, "side": side, "outcome": outcome, "prompt_tokens": len(prompt)}
+                _log.info("run", extra={**known, "seconds": round(run.elapsed(), 3)})

@@ -1,4 +1,4 @@
-"""From a model's name to a served page."""
+"""From a model's name, or a host's profile, to a served page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from typing import Any
 
 import gradio as gr
 
+from sliminfer.documents.document import MIB
+from sliminfer.errors import ModelError
+from sliminfer.limits import RunLimits
 from sliminfer.models import KnownModel, known_models
+from sliminfer.space import Profile
 from viz.page import layout
 from viz.page.examples import Example, examples
+from viz.page.health import health_route
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
 from viz.page.site import Site
@@ -16,25 +21,59 @@ from viz.page.site import Site
 MOST_WAITING = 32  # visitors in the queue; more would wait longer than anyone does
 
 
-def open_site(model: str, device: str, dtype: str, preset: str, shipped: tuple[Example, ...] | None = None) -> Site:
+def open_site(
+    model: str,
+    device: str,
+    dtype: str,
+    preset: str,
+    shipped: tuple[Example, ...] | None = None,
+    profile: Profile | None = None,
+) -> Site:
     """Load `model`, warm it up, and gather what the page offers. Raises SlimError.
 
-    `shipped` are the examples on offer, by default those of the project.
+    `shipped` are the examples on offer, by default those of the project. A `profile` sets what a hosted page offers:
+    its models and no others, and its limits.
     """
-    shelf = Shelf(device=device, dtype=dtype)
-    loaded = shelf.worker.submit(shelf.engine, model).result().loaded
+    shelf = Shelf(device=device, dtype=dtype) if profile is None else hosted_shelf(profile, device, dtype)
+    if profile is not None and model not in profile.models:
+        raise ModelError(f"{model} is not offered here: choose one of {', '.join(profile.models)}.")
+    if shelf.borrows:  # where the GPU is lent, weights must be placed by the main thread
+        loaded = shelf.engine(model).loaded
+    else:
+        loaded = shelf.worker.submit(shelf.engine, model).result().loaded
     models = {model: KnownModel(model, loaded.shape, "")} | known_models()
+    if profile is not None:
+        models = {name: models[name] for name in profile.models if name in models}
     shipped = examples() if shipped is None else shipped
     first = shipped[0].suggestions[0].question
     start = Setup(model=model, example=shipped[0].id, question=first, steps=preset_steps(preset, loaded.shape.layers))
     return Site(shelf, start, models, shipped)
 
 
-def serve(site: Site, host: str, port: int, **options: Any) -> gr.Blocks:
-    """Serve the page of `site`; blocks unless `prevent_thread_lock` is among `options`."""
+def hosted_shelf(profile: Profile, device: str, dtype: str) -> Shelf:
+    """A shelf that keeps to `profile`; a `device` other than auto wins over the profile's."""
+    limits = profile.limits
+    return Shelf(
+        device=profile.device if device == "auto" else device,
+        dtype=dtype,
+        attention=profile.attention,
+        limits=RunLimits(limits.prompt_tokens, limits.new_tokens, float(limits.gpu_seconds)),
+        borrows=profile.zero_gpu,
+    )
+
+
+def serve(site: Site, host: str, port: int, profile: Profile | None = None, **options: Any) -> gr.Blocks:
+    """Serve the page of `site` within the limits of `profile`; returns once it is up, see `viz.page.closing`.
+
+    `options` go to Gradio's `launch`.
+    """
     page = layout.build(site)
-    page.queue(max_size=MOST_WAITING, default_concurrency_limit=1)
-    if not options.get("prevent_thread_lock"):
-        print(f"SlimInfer Studio: http://{host}:{port}")
-    page.launch(server_name=host, server_port=port, quiet=True, **layout.launch_options(), **options)
+    page.queue(
+        max_size=MOST_WAITING if profile is None else profile.limits.queue_size, default_concurrency_limit=1
+    )  # fmt: skip
+    launch = layout.launch_options()
+    if profile is not None:
+        launch["max_file_size"] = profile.limits.upload_mb * MIB
+    launch |= {"prevent_thread_lock": True, "app_kwargs": {"routes": [health_route(site, page)]}, **options}
+    page.launch(server_name=host, server_port=port, quiet=True, **launch)
     return page

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from sliminfer.engine import SlimEngine
+from sliminfer.limits import NO_LIMITS, RunLimits
 from sliminfer.models import LoadedModel, load_model
+from viz.page.zero import BorrowingEngine
 
 
 @dataclass
@@ -18,11 +20,16 @@ class Shelf:
     CPU's thread pool, which belongs to the thread that calls it, stays warm.
 
     Attributes:
-        device, dtype: passed on to `load_model`.
+        device, dtype, attention: passed on to `load_model`.
+        limits: what one run may take.
+        borrows: the GPU is lent call by call (ZeroGPU), so this process itself must never compute on it.
     """
 
     device: str = "auto"
     dtype: str = "auto"
+    attention: str = "auto"
+    limits: RunLimits = NO_LIMITS
+    borrows: bool = False
     worker: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine"), repr=False
     )
@@ -34,9 +41,12 @@ class Shelf:
         with self._lock:
             if name not in self._engines:
                 self._engines.clear()  # let go of the old weights before the new ones come
-                engine = SlimEngine(load_model(name, device=self.device, dtype=self.dtype))
-                engine.warm_up()
-                self._engines[name] = engine
+                loaded = load_model(name, device=self.device, dtype=self.dtype, attention=self.attention)
+                if self.borrows:
+                    self._engines[name] = BorrowingEngine(loaded, self.limits)
+                else:
+                    self._engines[name] = SlimEngine(loaded, self.limits)
+                    self._engines[name].warm_up()
             return self._engines[name]
 
     def loaded(self, name: str) -> LoadedModel | None:

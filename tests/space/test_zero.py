@@ -1,0 +1,104 @@
+"""The borrowing engine: in a forked worker, over pickles, it gives what the engine itself gives."""
+
+from __future__ import annotations
+
+import ast
+import multiprocessing
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sliminfer.config import SlimConfig
+from sliminfer.engine import RunRequest, SlimEngine
+from sliminfer.errors import MemoryLimitError
+from sliminfer.events import Compared, Event, Finished
+from sliminfer.limits import RunLimits
+from tests.tiny import tiny_loaded
+from viz.page import zero
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUEST = RunRequest("The keeper lit the lamp at nine. " * 30, "Who?", SlimConfig.preset("paper", 12), max_new_tokens=4)
+
+
+@pytest.fixture(scope="module")
+def engine() -> zero.BorrowingEngine:
+    return zero.BorrowingEngine(replace(tiny_loaded(layers=12), name="tiny"), RunLimits(new_tokens=8, seconds=60))
+
+
+def answers(events: list[Event]) -> list[tuple[str, str]]:
+    return [(event.side, event.text) for event in events if isinstance(event, Finished)]
+
+
+def test_a_borrowed_run_is_the_run(engine: zero.BorrowingEngine) -> None:
+    own = list(SlimEngine(engine.loaded).compare(REQUEST))
+    borrowed = list(engine.compare(REQUEST))
+    assert answers(borrowed) == answers(own)
+    assert isinstance(borrowed[-1], Compared)
+    assert [type(event) for event in borrowed] == [type(event) for event in own]
+
+
+def test_every_event_survives_the_way_between_the_processes(engine: zero.BorrowingEngine) -> None:
+    for item in zero._lent("tiny", "both", REQUEST, engine.prepare(REQUEST)):
+        copy = pickle.loads(pickle.dumps(item))
+        assert type(copy) is type(item)
+        assert copy.side == item.side
+
+
+def _in_fork(send: Any) -> None:
+    for event in zero._ENGINES["tiny"].on_device("pruned", REQUEST, zero._ENGINES["tiny"].prepare(REQUEST)):
+        send.send(event)
+    send.close()
+
+
+def test_a_forked_worker_finds_the_engine(engine: zero.BorrowingEngine) -> None:
+    """As ZeroGPU does it: the worker is a fork, and only pickles come back."""
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+    worker = context.Process(target=_in_fork, args=(send,))
+    worker.start()
+    send.close()
+    events = []
+    while True:
+        if not receive.poll(60):
+            worker.kill()
+            pytest.fail("the forked worker hung")
+        try:
+            events.append(receive.recv())
+        except EOFError:
+            break
+    worker.join(10)
+    assert worker.exitcode == 0
+    assert answers(events)[0][0] == "pruned"
+
+
+def test_a_refusal_keeps_its_words(engine: zero.BorrowingEngine) -> None:
+    with pytest.raises(MemoryLimitError, match="up to 8 tokens"):
+        engine.compare(replace(REQUEST, max_new_tokens=9))
+
+
+def test_leaving_early_ends_the_call(engine: zero.BorrowingEngine) -> None:
+    events = engine.run(REQUEST)
+    next(events)
+    events.close()  # type: ignore[attr-defined]
+    assert any(isinstance(event, Finished) for event in engine.run(REQUEST))
+
+
+def test_the_loan_grows_with_the_work_and_stays_within_the_limit(engine: zero.BorrowingEngine) -> None:
+    lengths = [engine.loan_seconds(tokens, 4, 2) for tokens in (0, 10_000, 10_000_000)]
+    assert lengths == sorted(lengths)
+    assert engine.loan_seconds(10**12, 4, 2) == 60
+    assert engine.loan_seconds(1000, 8, 1) < engine.loan_seconds(1000, 8, 2)
+    assert zero._seconds("tiny", "both", REQUEST, engine.prepare(REQUEST)) >= 1
+
+
+def test_app_imports_spaces_before_anything_that_could_touch_cuda() -> None:
+    tree = ast.parse((ROOT / "app.py").read_text(encoding="utf-8"))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    named = [
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in sorted(found, key=lambda node: node.lineno)
+    ]
+    assert named[:3] == ["__future__", "contextlib", "spaces"]
