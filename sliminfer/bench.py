@@ -208,7 +208,7 @@ def _rows(
         flops = last.prefill_flops if r.metrics else full_flops
         speedup = Spread.of([a / b for a, b in zip(full.ttft, r.ttft, strict=True)])
         flop_speedup = full_flops / flops
-        decode = [(new_tokens - 1) / (total - first) for first, total in zip(r.ttft, r.total, strict=True)]
+        after_first = [total - first for first, total in zip(r.ttft, r.total, strict=True)]
         yield BenchRow(
             shape=shape,
             tokens=tokens,
@@ -217,7 +217,7 @@ def _rows(
             ttft_s=Spread.of(r.ttft),
             end_to_end_s=Spread.of(r.total),
             new_tokens=new_tokens,
-            decode_tokens_per_s=statistics.median(decode) if new_tokens > 1 else float("nan"),
+            decode_tokens_per_s=(new_tokens - 1) / statistics.median(after_first) if new_tokens > 1 else float("nan"),
             select_s=statistics.median([m.select_s for m in r.metrics]) if r.metrics else 0.0,
             speedup=speedup,
             end_to_end_speedup=Spread.of([a / b for a, b in zip(full.total, r.total, strict=True)]),

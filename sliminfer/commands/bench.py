@@ -31,26 +31,43 @@ def command(
 ) -> None:
     """Time to first token of full against pruned, in turn, with medians and spread."""
     from sliminfer.bench import bench, random_model
+    from sliminfer.shards import Shard
 
     if against not in (None, "hf"):
         raise ConfigError(f"--against {against} is unknown: the only other side is hf.")
     counts = _numbers(lengths)
     changes: dict[str, Any] = {} if active is None else {"active": active}
+    shard = Shard.of_environment()
+    jobs = [(name, tokens) for name in shape.split(",") for tokens in counts]
+    mine = shard.mine(jobs)
     rows: list[BenchRow] = []
-    for name in shape.split(","):
-        loaded = random_model(name, device, dtype, attention)
+    document: dict[str, Any] = {}
+    for name in dict.fromkeys(name for name, _ in mine):
+        loaded = random_model(name, shard.device(device), dtype, attention)
         configs = {
             label: options.make_config(loaded.layers, prune, label if prune is None else "paper", **changes)
             for label in (["custom"] if prune is not None else preset.split(","))
         }
-        for tokens in counts:
+        for tokens in (tokens for owner, tokens in mine if owner == name):
             found = bench(loaded, name, tokens, configs, rounds, new_tokens, against == "hf", kernels)
             rows.extend(found)
             if json != "-":
                 _print(found)
-        if json is not None:
-            options.write_json(_document(loaded, rows, counts), json)
+        document = _document(loaded, rows, counts)
+        if json is not None and shard.world == 1:
+            options.write_json(document, json)  # what is done is kept if the next shape fails
         del loaded
+    if shard.world > 1:
+        document = _merged(shard.everyone(document), jobs)
+        if json is not None and shard.first:
+            options.write_json(document, json)
+
+
+def _merged(documents: list[dict[str, Any]], jobs: list[tuple[str, int]]) -> dict[str, Any]:
+    """The first process's document that has rows, with the rows of all processes in the order of `jobs`."""
+    filled = [document for document in documents if document]
+    rows = [row for document in filled for row in document["rows"]]
+    return filled[0] | {"rows": sorted(rows, key=lambda row: jobs.index((row["shape"], row["tokens"])))}
 
 
 def _numbers(text: str) -> list[int]:
@@ -67,7 +84,10 @@ def _document(loaded: Any, rows: list[BenchRow], lengths: list[int]) -> dict[str
     import torch
     import transformers
 
+    from sliminfer.provenance import provenance
+
     return {
+        "provenance": provenance(loaded),
         "device": loaded.device_name,
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from sliminfer import evaluate
 from sliminfer.cli import app
+from sliminfer.commands.bench import _merged
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import SlimError
+from sliminfer.records import Record
 
 ROW = {
     "suite", "context", "method", "variant", "flops_target", "examples", "failed", "accuracy", "accuracy_low",
@@ -74,6 +78,35 @@ def test_eval_matches_flops_for_every_method(common: list[object], tmp_path: Pat
 def test_mistakes_are_told_in_one_sentence(common: list[object], options: list[str], message: str) -> None:
     with pytest.raises(SlimError, match=message):
         invoke("eval", *common, *options)
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
+    common: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["eval", *common, "--suite", "needle", "--examples", 1, "--prune", "3:0.5"]
+    whole = evaluate.run_work
+
+    def stopped(*arguments: Any) -> Iterator[Record]:
+        yield next(whole(*arguments))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "run_work", stopped)
+        done = CliRunner().invoke(app, [str(a) for a in asked], standalone_mode=False)
+    assert done.return_value == 130
+    assert "Stopped with 1 finished runs" in done.stderr
+    assert "the same command goes on from there" in done.stderr
+    assert not (tmp_path / "result.json").exists()
+    invoke(*asked)
+    assert [row["examples"] for row in result(tmp_path)["results"]] == [1, 1]
+
+
+def test_bench_rows_of_all_processes_come_in_the_order_asked_for() -> None:
+    rows = [[{"shape": "a", "tokens": 2}], [{"shape": "b", "tokens": 1}, {"shape": "a", "tokens": 1}]]
+    documents = [{"device": "cpu", "rows": rows[0]}, {}, {"device": "cpu", "rows": rows[1]}]
+    merged = _merged(documents, [("a", 1), ("a", 2), ("b", 1), ("b", 2)])
+    assert [(row["shape"], row["tokens"]) for row in merged["rows"]] == [("a", 1), ("a", 2), ("b", 1)]
+    assert merged["device"] == "cpu"
 
 
 def test_sweep_writes_all_three_tables_and_its_page(common: list[object], tmp_path: Path) -> None:
