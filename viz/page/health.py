@@ -26,7 +26,7 @@ def health_report(site: Site, page: gr.Blocks) -> dict[str, Any]:
     """status, model, layers, device, dtype, attention, waiting (runs in the queue) and running (runs under way)."""
     queue, loaded = page._queue, site.shelf.any_loaded()
     report: dict[str, Any] = {
-        "status": "closing" if queue.stopped else "ok",
+        "status": "closing" if queue.stopped or queue.max_size == 0 else "ok",
         "waiting": len(queue),
         "running": sum(job is not None for job in queue.active_jobs),
         "model": None,
