@@ -29,14 +29,13 @@ __all__ = [
     "selector_class",
 ]
 
-_METHODS: dict[str, type[Selector]] = {
-    method.name: method for method in (Full, SlimInfer, Adaptive, FastKV, LazyLLM, GemFilter, Streaming, Random, Oracle)
-}
+_OWN = (Full, SlimInfer, Adaptive, FastKV, LazyLLM, GemFilter, Streaming, Random, Oracle)
+_METHODS: dict[str, type[Selector]] = {method.name: method for method in _OWN}
 
 
 def available() -> tuple[str, ...]:
-    """Names of all methods, the full model first."""
-    return tuple(_METHODS)
+    """Names of the project's methods, the full model first; registered ones work by name but are not listed."""
+    return tuple(method.name for method in _OWN)
 
 
 def selector_class(name: str) -> type[Selector]:

@@ -109,7 +109,7 @@ def planted_view(config: SlimConfig, blocks: list[int]) -> PruneView:
 
 @pytest.mark.parametrize("planted", [[5], [5, 9], [3, 5, 9, 11]])
 def test_adaptive_keeps_as_many_blocks_as_hold_the_mass(planted: list[int]) -> None:
-    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.95, least=0.0)
+    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.95, least=0.0, reach=0)
     view = planted_view(config, planted)
     selection = make_selector(config, view.prompt).select(view)
     assert selection is not None
@@ -118,9 +118,23 @@ def test_adaptive_keeps_as_many_blocks_as_hold_the_mass(planted: list[int]) -> N
     assert selection.threshold == selection.scores[planted].min()
 
 
+@pytest.mark.parametrize(
+    ("reach", "offset", "high"), [(0, 1, {5}), (2, 1, {4, 5}), (2, 3, {5}), (4, 3, {4, 5}), (4, 4, {5, 6})]
+)
+def test_sliminfer_scores_a_block_by_what_lies_just_beyond_its_edges(reach: int, offset: int, high: set[int]) -> None:
+    config = case("sliminfer", (PruneStep(2, 0.4),), reach=reach)
+    keys = torch.zeros(1, 160, WIDTH)
+    keys[0, 5 * 8 + offset, 0] = 40.0
+    view = view_of(config, torch.ones(1, 4, WIDTH), keys)
+    selection = make_selector(config, view.prompt).select(view)
+    assert selection is not None
+    assert selection.scores is not None
+    assert {block for block, score in enumerate(selection.scores.tolist()) if score > 0.5} == high
+
+
 @pytest.mark.parametrize(("carry", "kept"), [(1.0, {5, 7}), (0.0, {7})])
 def test_sliminfer_remembers_what_earlier_steps_found(carry: float, kept: set[int]) -> None:
-    config = case("sliminfer", (PruneStep(2, 0.5), PruneStep(4, 0.3)), carry=carry)
+    config = case("sliminfer", (PruneStep(2, 0.5), PruneStep(4, 0.3)), carry=carry, reach=0)
     view = planted_view(config, [5])
     selector = make_selector(config, view.prompt)
     assert selector.select(view) is not None
@@ -137,7 +151,7 @@ def test_sliminfer_remembers_what_earlier_steps_found(carry: float, kept: set[in
 
 def test_adaptive_stays_within_its_bounds() -> None:
     for mass, least, keep, blocks in ((0.0, 0.5, 0.8, 10), (1.0, 0.0, 0.5, 10), (0.0, 0.0, 0.8, 4)):
-        config = case("adaptive", (PruneStep(2, keep),), mass=mass, least=least)
+        config = case("adaptive", (PruneStep(2, keep),), mass=mass, least=least, reach=0)
         view = planted_view(config, [5])
         selection = make_selector(config, view.prompt).select(view)
         assert selection is not None
@@ -145,7 +159,7 @@ def test_adaptive_stays_within_its_bounds() -> None:
 
 
 def test_adaptive_keeps_less_of_a_document_with_less_in_it() -> None:
-    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.9, least=0.0)
+    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.9, least=0.0, reach=0)
     sizes = []
     for planted in ([5], [4, 5, 6], [3, 5, 7, 9, 11, 13]):
         view = planted_view(config, planted)
@@ -197,6 +211,9 @@ def test_gemfilter_holds_only_what_it_chose_in_every_layer() -> None:
     [
         (case("streaming", pool=3), "has no option 'pool': it has none"),
         (case("sliminfer", carry=-1), "carry is -1"),
+        (case("sliminfer", reach=3), "reach is 3: give a part of block_size 8"),
+        (case("adaptive", reach="far"), "reach is 'far'"),
+        (case("sliminfer", reach=4).with_changes(aggregate="mean"), "aggregate max, or 0"),
         (case("fastkv", ONCE, pol=3), "has no option 'pol': known are pool"),
         (case("fastkv", ONCE, pool=4), "pool is 4: it must be an odd number"),
         (case("gemfilter", ONCE, pool=0), "pool is 0"),
