@@ -15,16 +15,15 @@ from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
 from sliminfer.ops import unit_keys
 from sliminfer.records import FULL
-from sliminfer.selectors import PromptView, PruneView, register
-from sliminfer.selectors.base import read_knobs
-from sliminfer.selectors.sliminfer import SlimInfer
+from sliminfer.selectors import PruneView, register
+from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs, cell_size
 from sliminfer.summary import by_step
 
 Reduction = Literal["max", "mean"]
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(SlimInferKnobs):
     """How a block's score comes from the products of queries and keys.
 
     Attributes:
@@ -38,6 +37,7 @@ class Rule:
     units: Reduction = "max"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("queries", "heads", "units"):
             if getattr(self, name) not in ("max", "mean"):
                 raise ConfigError(f"Option {name} is {getattr(self, name)!r}: choose max or mean.")
@@ -50,23 +50,32 @@ class ScoringRule(SlimInfer):
     name: ClassVar[str] = "scoring-rule"
     paper: ClassVar[str] = "variants of SlimInfer's score, for the ablation"
     knobs: ClassVar[type[Any]] = Rule
-
-    def __init__(self, config: SlimConfig, prompt: PromptView) -> None:
-        super().__init__(config, prompt)
-        self._rule = read_knobs(Rule, config)
+    _carried: Tensor | None = None
 
     def score(self, view: PruneView) -> Tensor:
-        size = self.config.unit_size
+        size, block = self.config.unit_size, self.config.block_size
+        cell = cell_size(self.config, self.options.reach)
         keys = view.keys()
         queries = view.queries(self.config.query_window).to(keys.device)
-        alive = view.alive.to(keys.device)
+        alive, blocks = view.alive.to(keys.device), self.alive.to(keys.device)
         units = unit_keys(keys, size) if size > 1 else keys
         ends = alive[torch.arange(size, len(alive) + size, size, device=keys.device).clamp(max=len(alive)) - 1]
-        per_unit = score_units(queries, units, ends[None] <= alive[-queries.shape[1] :, None], self._rule)
-        owner = torch.searchsorted(self.alive.to(keys.device), alive[::size] // self.config.block_size)
-        blocks = torch.zeros(len(self.alive), device=keys.device)
-        reduce = "amax" if self._rule.units == "max" else "mean"
-        return blocks.scatter_reduce(0, owner, per_unit, reduce, include_self=False)
+        per_unit = score_units(queries, units, ends[None] <= alive[-queries.shape[1] :, None], self.options)
+        first = alive[::size]
+        owner = torch.searchsorted(blocks, first // block) * (block // cell) + first % block // cell
+        reduce = "amax" if self.options.units == "max" else "mean"
+        cells = torch.full((len(blocks) * (block // cell),), per_unit.min().item(), device=keys.device)
+        cells = cells.scatter_reduce(0, owner, per_unit, reduce, include_self=False).view(len(blocks), -1)
+        scores = cells.amax(1)
+        if cell < block:  # a block is scored by the nearest cell of each neighbour too
+            adjacent = blocks.diff() == 1
+            scores[1:] = torch.where(adjacent, torch.maximum(scores[1:], cells[:-1, -1]), scores[1:])
+            scores[:-1] = torch.where(adjacent, torch.maximum(scores[:-1], cells[1:, 0]), scores[:-1])
+        if self._carried is not None and self.options.carry:
+            scores = torch.maximum(scores, self.options.carry * self._carried[blocks])
+        self._carried = torch.zeros(len(self.prompt.blocks), device=keys.device)
+        self._carried[blocks] = scores
+        return scores.clone()
 
 
 def score_units(queries: Tensor, units: Tensor, visible: Tensor, rule: Rule) -> Tensor:
@@ -97,10 +106,12 @@ def rules(base: SlimConfig) -> dict[str, SlimConfig]:
         ("mean over queries", {"queries": "mean"}),
         ("mean over heads", {"heads": "mean"}),
         ("mean over queries and heads", {"queries": "mean", "heads": "mean"}),
-        ("mean over the units of a block", {"units": "mean"}),
-        ("mean over all three", {"queries": "mean", "heads": "mean", "units": "mean"}),
+        ("mean over the units of a block", {"units": "mean", "reach": 0}),
+        ("mean over all three", {"queries": "mean", "heads": "mean", "units": "mean", "reach": 0}),
     ):
         found[label] = default.with_changes(method="scoring-rule", options=options)
+    found["blocks by themselves, without their neighbours' edges"] = default.with_changes(options={"reach": 0})
+    found["each step by itself, without earlier scores"] = default.with_changes(options={"carry": 0.0})
     for size in (4, 8, 16):
         found[f"mean-key units of {size}"] = default.with_changes(unit_size=size)
     for size in (16, 64, 128):
@@ -108,8 +119,9 @@ def rules(base: SlimConfig) -> dict[str, SlimConfig]:
     found["keys and queries of the prune layer itself"] = default.with_changes(score_layer="own")
     for window in (1, 4, 8, 32, 64):
         found[f"last {window} queries"] = default.with_changes(query_window=window)
-    found["mean-key units of 8, raw products, mean"] = default.with_changes(
-        method="scoring-rule", unit_size=8, options={"attention": False, "queries": "mean", "heads": "mean"}
+    paper = {"attention": False, "queries": "mean", "heads": "mean", "reach": 0, "carry": 0.0}
+    found["mean-key units of 8, raw products, mean, neither neighbours nor earlier scores"] = default.with_changes(
+        method="scoring-rule", unit_size=8, options=paper
     )
     return {label: config for label, config in found.items() if label == "default" or config != default}
 

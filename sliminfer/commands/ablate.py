@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sliminfer.commands import measuring, options
 from sliminfer.config import DEFAULT_PRESET
+
+if TYPE_CHECKING:
+    from sliminfer.ablation_probe import Probed
+    from sliminfer.evaluate import Variant
 
 BEGIN, END = "<!-- measured table: begin -->", "<!-- measured table: end -->"
 
@@ -17,6 +23,7 @@ def command(
     suite: measuring.Suites = "needle,multikey,quote",
     context: measuring.Contexts = "4096",
     examples: measuring.Examples = 50,
+    answered: Annotated[int, typer.Option(help="Examples per suite that are also answered under every rule.")] = 20,
     seed: measuring.Seed = 0,
     model: options.Model = "demo",
     prune: options.Prune = None,
@@ -31,26 +38,52 @@ def command(
     """Compare the scoring rule's choices: softmax, max or mean, units, blocks, keys, query window."""
     asked = dict(locals())  # before anything else is a local
     from sliminfer.ablation import ablation_table, rules
+    from sliminfer.ablation_probe import probe_table
     from sliminfer.matching import flop_speedup
 
     data = measuring.DATA
     job = measuring.prepare(suite, context, examples, seed, filler, data, False, model, device, dtype, attention)
     loaded = job.engine.loaded
     base = options.make_config(loaded.layers, prune, preset)
-    variants = {}
+    variants: dict[int, list[Variant]] = {}
     for length in job.contexts:
         prompt = job.first_prompt(length)
         target = flop_speedup(base, loaded.shape, len(prompt), prompt.question)
         solved = [measuring.solve(job, label, made, length, target) for label, made in rules(base).items()]
         variants[length] = [variant for variant in solved if variant is not None]
     path = measuring.result_path(json, "ablate", asked)
-    records = measuring.measure(job, variants, path, "ablate")
+    shares = evidence_shares(job, variants)
+    records = measuring.measure(job, variants, path, "ablate", end=min(answered, examples))
     if not job.shard.first:
         return
     found = measuring.result(job, variants, records)
+    found["evidence"] = [asdict(share) for share in shares]
     measuring.finish(found, json, path)
     if markdown is not None:
-        write_table(markdown, f"{ablation_table(found['results'])}\n\n{source_line(found)}")
+        tables = [probe_table(shares)] if shares else []
+        tables += [f"{ablation_table(found['results'])}\n\nAnswered: {answered} per suite."] if records else []
+        write_table(markdown, "\n\n".join([*tables, source_line(found)]))
+
+
+def evidence_shares(job: measuring.Job, variants: Mapping[int, Sequence[Variant]]) -> list[Probed]:
+    """What every rule keeps of the evidence at the first prune layer, on all examples of the job."""
+    from sliminfer.ablation_probe import probe
+    from sliminfer.progress import progress_bar
+
+    places = [
+        (suite, length, index)
+        for length in job.contexts
+        for suite in job.suites
+        for index in range(suite.size(job.examples))
+    ]
+    mine = job.shard.mine(places)
+    shares: list[Probed] = []
+    with progress_bar(len(mine), "evidence", shown=job.shard.first) as step:
+        for suite, length, index in mine:
+            rules = {variant.label: variant.config for variant in variants[length]}
+            shares += probe(job.engine, [suite.item(length, index)], rules)
+            step(f"evidence {suite.name} {length:,}")
+    return [share for found in job.shard.everyone(shares) for share in found]
 
 
 def source_line(data: dict[str, Any]) -> str:
