@@ -72,6 +72,7 @@ def _add(figure: go.Figure, mark: Mark, palette: Palette) -> None:
                 x=[*x, *x[::-1]],
                 y=[*high, *low[::-1]],
                 name=mark.name,
+                mode="lines",
                 fill="toself",
                 fillcolor=f"rgba({red},{green},{blue},0.2)",
                 line={"width": 0},

@@ -39,6 +39,15 @@ _NUMBERS = (
     ("Block score", "Largest softmax attention that any of the last positions gives, in any head, to any token of the "
      "block. The threshold is the lowest score that was kept for its score."),
     ("Layers survived", "How many layers ran over a token."),
+    ("Attention on the span", "Share of the attention of the last 16 positions, the question’s end, that falls on the "
+     "passage: softmax over all they see, averaged over them and all heads, on entering each layer."),
+    ("Log-probability of the answer", "Natural logarithm of the probability that the model gives the first tokens, at "
+     "most eight, of the full model’s own answer; 0 is certainty. Removed from a layer on: the passage’s blocks are "
+     "read by all layers below and by none from there on. Random blocks: as many others, drawn anew several times, "
+     "each draw the same at every layer. From the input: the same tokens left out and the gap closed."),
+    ("Where the span’s information is", "How far a position’s state is from the one it has in a run without the "
+     "passage’s blocks, over the size of the state: 0 % where nothing of the passage has arrived, at most 100 %. "
+     "Positions before the passage cannot see it."),
 )  # fmt: skip
 
 _LIMITS = """

@@ -87,13 +87,13 @@ def build() -> DiffusionTab:
         label="Passage", placeholder="Leave empty for the passage that answers a suggested question", lines=1,
         max_lines=3, elem_id="phrase",
     )  # fmt: skip
-    with gr.Row(elem_id="diffusion-buttons"):
-        start = gr.Button("Measure diffusion", size="sm", scale=0, elem_id="measure-diffusion")
-        take = gr.Button("Take the text selected in the document", size="sm", scale=0, elem_id="take-selection")
     every = gr.Checkbox(
         label="Remove it at every layer", elem_id="every-layer",
         info="Otherwise at as many layers, against as many random draws, as take this machine about a minute.",
     )  # fmt: skip
+    with gr.Row(elem_id="diffusion-buttons"):
+        start = gr.Button("Measure diffusion", size="sm", scale=0, elem_id="measure-diffusion")
+        take = gr.Button("Take the text selected in the document", size="sm", scale=0, elem_id="take-selection")
     words = gr.HTML("", elem_id="diffusion-words", apply_default_css=False)
     removal = _curve("removal")
     attention = _curve("attention")
@@ -184,8 +184,9 @@ class DiffusionEvents:
         except Exception as error:  # whatever it was, the visitor gets a sentence and a working page
             last = status(plain_message(error), "error")
         if not last and result is not None:
-            complete = result.done >= result.total
-            last = status(_progress(result, complete), "done" if complete else "ready")
+            if visitor.document is not None:
+                visitor.spread = visitor.document, result
+            last = status(_progress(result, under_way=False), "done" if result.done >= result.total else "ready")
         yield {self.bar.status: last or status("Stopped."), **drawn(result), **self.bar.idle()}
 
     def _results(self, setup: Setup, wanted: RunRequest, passage: Span, every: bool) -> Generator[DiffusionResult]:
@@ -223,12 +224,14 @@ class DiffusionEvents:
         )
 
 
-def _progress(result: DiffusionResult | None, complete: bool = False) -> str:
+def _progress(result: DiffusionResult | None, under_way: bool = True) -> str:
     if result is None:
         return "Measuring diffusion: preparing …"
     start, end = result.span
-    what = f"the passage of {end - start} tokens at position {start:,}"
+    what = f"the passage of {plural(end - start, 'token')} at position {start:,}"
     made = f"{result.done:,} of {result.total:,} layer runs"
-    if complete:
-        return f"Done: diffusion of {what}, from {plural(result.probes, 'probe')} in {result.total:,} layer runs."
-    return f"Measuring the diffusion of {what}: {made}."
+    if under_way:
+        return f"Measuring the diffusion of {what}: {made}."
+    if result.done < result.total:
+        return f"Stopped measuring the diffusion of {what} after {made}."
+    return f"Done: diffusion of {what}, by {plural(result.probes, 'probe')} in {result.total:,} layer runs."

@@ -73,7 +73,7 @@ def build(site: Site) -> gr.Blocks:
         _wire_document(documents, visitor)
         spread = DiffusionEvents(site, chosen, bar, spreading)
         for events in (spread, MethodsEvents(site, chosen, bar, rivals)):
-            _wire_study(events, visitor)
+            _wire_study(events, sharing, visitor)
         keeping.text.pick(spread.pick, visitor, [spreading.phrase, spreading.picked], queue=False, **QUIET)
         spreading.take.click(None, None, spreading.phrase, js=diffusion.TAKE_SELECTION, **QUIET)
         _wire_link(page, sharing, documents, visitor)
@@ -138,10 +138,11 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
     model.change(events.model, [visitor, model, schedule.preset], [*planned, events.status], queue=False, **QUIET)
 
 
-def _wire_study(events: DiffusionEvents | MethodsEvents, visitor: gr.State) -> None:
+def _wire_study(events: DiffusionEvents | MethodsEvents, sharing: ShareEvents, visitor: gr.State) -> None:
     bar = events.bar
     shown = [visitor, bar.run, bar.stop, bar.status, *events.tab.outputs]
-    events.tab.start.click(events.run, [visitor, *events.inputs], shown, concurrency_id=ENGINE_QUEUE, **QUIET)
+    ran = events.tab.start.click(events.run, [visitor, *events.inputs], shown, concurrency_id=ENGINE_QUEUE, **QUIET)
+    ran.then(sharing.files, visitor, sharing.box.downloads, queue=False, **QUIET)
 
 
 def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> None:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from sliminfer.blocks import Span
+from sliminfer.diffusion import DiffusionResult
 from sliminfer.documents import Document
 from sliminfer.prompts import Prompt
 from viz.figures.kept_map import KeptMap
@@ -28,6 +29,7 @@ class Visitor:
         evidence: character spans of the document that hold the answer to a suggested question.
         ran: the setup of `run`.
         run: the last run, as far as it came.
+        spread: the last measurement of diffusion, with the document it was made on.
     """
 
     document: Document | None = None
@@ -36,6 +38,7 @@ class Visitor:
     ran: Setup | None = None
     key: str = ""
     run: LiveRun = field(default_factory=LiveRun)
+    spread: tuple[Document, DiffusionResult] | None = None
 
 
 class StopFlags:

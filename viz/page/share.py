@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import gradio as gr
 
 from sliminfer.errors import SlimError
+from viz.figures.diffusion import attention_chart, removal_chart, similarity_grid
 from viz.figures.export import Figure, archive, run_files
 from viz.figures.report import report_html
 from viz.figures.residency import bytes_chart, residency_grid
@@ -94,9 +95,14 @@ def write_files(visitor: Visitor, folder: Path) -> tuple[Path, Path, Path]:
     prompt = view.pruned.prompt
     evidence = () if prompt is None else token_evidence(prompt, visitor.evidence)
     timeline = timeline_of(visitor.run)
-    extra: Mapping[str, Figure] = (
+    extra: dict[str, Figure] = (
         {} if timeline is None else {"residency": residency_grid(timeline), "kv_bytes": bytes_chart(timeline)}
     )
+    if visitor.spread is not None and visitor.spread[0] is visitor.document:
+        result = visitor.spread[1]
+        extra["diffusion_removal"] = removal_chart(result)
+        extra["diffusion_attention"] = attention_chart(result)
+        extra["diffusion_map"] = similarity_grid(result)
     config = setup.config()
     files = run_files(view, config, setup.model, evidence, extra)
     report = report_html(view, config, setup.model, setup.question, evidence, tuple(extra.values()))
