@@ -7,10 +7,9 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from sliminfer.config import SlimConfig
-from tests.browser.chromium import launch
 from tests.figures.synthetic import WORDS, prompt_of, run_of
 from viz.figures.document import document_html
 from viz.figures.kept import cell, kept_html, panel_html
@@ -52,20 +51,18 @@ def _page() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser_page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        page = browser.new_page(viewport={"width": 1100, "height": 900})
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
-        page.expose_function("kept_panel", lambda call: panel_html(KEPT, call["start"], call["end"], call["width"]))
-        page.expose_function("kept_cell", lambda call: cell(KEPT, PROMPT, call["layer"], call["position"]))
-        page.set_content(_page())
-        yield page
-        browser.close()
-        assert problems == []
+def browser_page(chromium: Browser) -> Iterator[Page]:
+    page = chromium.new_page(viewport={"width": 1100, "height": 900})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+    page.expose_function("kept_panel", lambda call: panel_html(KEPT, call["start"], call["end"], call["width"]))
+    page.expose_function("kept_cell", lambda call: cell(KEPT, PROMPT, call["layer"], call["position"]))
+    page.set_content(_page())
+    yield page
+    page.close()
+    assert problems == []
 
 
 def plot(page: Page) -> tuple[float, float, float, float]:

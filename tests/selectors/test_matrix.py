@@ -24,7 +24,9 @@ FOLLOW = token_ids(4, seed=9)
 
 
 def test_every_method_is_in_the_matrix() -> None:
-    assert {config.method for config in CASES} == set(available()) - {"full"}
+    # The ablation adds variants of its own to the registry when it is imported; they are not shipped methods.
+    shipped = {name for name in available() if selector_class(name).__module__.startswith("sliminfer.selectors.")}
+    assert {config.method for config in CASES} == shipped - {"full"}
 
 
 @methods
