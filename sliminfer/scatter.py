@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 760, 380
-LEFT, RIGHT, TOP, BOTTOM = 64, 180, 16, 48
+LEFT, RIGHT, TOP, BOTTOM = 64, 230, 32, 48
+LEGEND_LINE = 16
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Dot:
 
 
 def scatter_svg(dots: Sequence[Dot], x_axis: str, y_axis: str, description: str) -> str:
-    """The plot of at least one dot; x starts at zero, y runs over all intervals."""
+    """The plot of at least one dot, numbered, with a legend; x starts at zero, y runs over all intervals."""
     right = nice(max(dot.x for dot in dots))
     low = max(0.0, math.floor(10 * min(dot.low for dot in dots)) / 10)
 
@@ -40,16 +41,17 @@ def scatter_svg(dots: Sequence[Dot], x_axis: str, y_axis: str, description: str)
         parts.append(_text(across, HEIGHT - BOTTOM + 18, f"{x:.3g}", "middle"))
     front = " ".join("{:.1f},{:.1f}".format(*place(dot.x, dot.y)) for dot in front_of(dots))
     parts.append(f'<polyline points="{front}" fill="none" stroke="var(--soft)" stroke-dasharray="5 4"/>')
-    for dot, beside in zip(dots, label_heights([place(dot.x, dot.y)[1] for dot in dots]), strict=True):
+    for number, dot in enumerate(dots, start=1):
         across, up = place(dot.x, dot.y)
         parts.append(_line(across, place(0, dot.low)[1], across, place(0, dot.high)[1], 'stroke="var(--soft)"'))
         parts.append(f'<circle cx="{across:.1f}" cy="{up:.1f}" r="4.5" fill="var(--ink)"/>')
-        parts.append(_line(across, up, WIDTH - RIGHT + 6, beside - 4, 'stroke="var(--line)" stroke-width="0.75"'))
-        parts.append(_text(WIDTH - RIGHT + 10, beside, dot.label, "start"))
+        parts.append(_text(across + 7, up - 7, str(number), "start"))
+        parts.append(_text(WIDTH - RIGHT + 24, TOP + LEGEND_LINE * number - 12, f"{number}  {dot.label}", "start"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_axis, "middle"))
-    parts.append(_text(LEFT, TOP - 4, y_axis, "middle"))
+    parts.append(_text(LEFT, TOP - 18, y_axis, "middle"))
+    height = max(HEIGHT, TOP + LEGEND_LINE * (len(dots) + 1))
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" font-size="12" fill="var(--ink)" '
+        f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img" font-size="12" fill="var(--ink)" '
         f'font-family="inherit">{"".join(parts)}</svg>'
     )
 
@@ -61,17 +63,6 @@ def front_of(dots: Sequence[Dot]) -> list[Dot]:
         if not front or dot.y > front[-1].y:
             front.append(dot)
     return front
-
-
-def label_heights(wanted: Sequence[float], gap: float = 14.0) -> list[float]:
-    """Heights near those wanted, at least `gap` apart, in the same order, within the plot where they fit."""
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    heights = [0.0] * len(wanted)
-    last = -math.inf
-    for index in order:
-        last = heights[index] = max(wanted[index] + 4, last + gap)
-    overhang = max(0.0, last - (HEIGHT - BOTTOM))
-    return [height - overhang for height in heights]
 
 
 def nice(value: float) -> float:
