@@ -30,7 +30,12 @@ bench: .venv/.dev  ## the timed measurements, on an otherwise idle machine
 	$(RUN) -m sliminfer bench --shape demo,qwen2.5-0.5b --lengths 2048,8192 --against hf --json runs/bench.json
 
 harden: .venv/.dev  ## long fuzzing, soak and fault runs
-	$(RUN) tests/harden/fuzz_documents.py --count 10000
+	$(RUN) -m tests.harden.fuzz_documents --count 10000
+	$(RUN) -m tests.harden.soak --clients 50 --minutes 10
+	$(RUN) -m tests.harden.sequential --runs 1000
+	$(RUN) -m tests.harden.stops --times 200
+	$(RUN) -m tests.harden.killed --times 5
+	$(RUN) -m bandit --quiet --recursive sliminfer viz kernels app.py --severity-level medium
 
 screenshots: .venv/.dev  ## pictures of every page state into assets/screenshots
 	$(RUN) -m tests.browser.screenshots
