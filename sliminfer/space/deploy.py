@@ -16,6 +16,8 @@ from sliminfer.space.spacefile import Spacefile
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+# A secret NAME is taken from SPACE_SECRET_NAME, so that the deployer's own token never becomes the Space's by accident.
+SECRET_PREFIX = "SPACE_SECRET_"
 LEFT_AT_HOME = ("tests/", "benchmarks/", ".ci/", ".github/")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -53,8 +55,8 @@ class Deployment:
         return [
             f"Space {self.repo} ({who}), profile {self.profile}, hardware {self.hardware}{sleep}",
             *(f"  variable {name}={value}" for name, value in self.variables.items()),
-            *(f"  secret {name} (from the environment)" for name in self.secrets),
-            *(f"  secret {name} is not set here and is left as it is" for name in self.missing),
+            *(f"  secret {name} (from {SECRET_PREFIX}{name})" for name in self.secrets),
+            *(f"  secret {name} is left as it is ({SECRET_PREFIX}{name} is not set)" for name in self.missing),
             *(f"  file {name} ({size:,} bytes)" for name, size in sizes.items()),
             f"{len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB",
         ]
@@ -68,7 +70,7 @@ class Deployment:
             for name, value in self.variables.items():
                 api.add_space_variable(self.repo, name, value)
             for name in self.secrets:
-                api.add_space_secret(self.repo, name, environment[name])
+                api.add_space_secret(self.repo, name, environment[SECRET_PREFIX + name])
             there = api.list_repo_files(self.repo, repo_type="space")
             stale = [path for path in there if path not in self.files and path != ".gitattributes"]
             operations: list[Any] = [CommitOperationDelete(path) for path in stale]
@@ -98,7 +100,7 @@ def plan_deployment(
     files: dict[str, bytes | Path] = {path: root / path for path in project_files(root)}
     files["README.md"] = rendered_readme(spacefile, name, (root / "README.md").read_text(encoding="utf-8")).encode()
     files["requirements.txt"] = rendered_requirements(spacefile, name, root).encode()
-    at_hand = tuple(secret for secret in spacefile.secrets if environment.get(secret))
+    at_hand = tuple(secret for secret in spacefile.secrets if environment.get(SECRET_PREFIX + secret))
     return Deployment(
         repo=repo,
         profile=name,

@@ -103,7 +103,8 @@ class Server:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """A server that is up, and down again afterwards."""
+    """A server that is up, and down again afterwards, also where the script is told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="harden-", ignore_cleanup_errors=True) as folder:
         server = Server(Path(folder))
         try:

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from tests.harden.server import Server, running, summarise
+from tests.harden.soak import own
 
 FREE_WITHIN_S = 10.0
 
@@ -28,6 +29,9 @@ class Browser:
     def __init__(self, server: Server, config: dict[str, Any]) -> None:
         self.server, self.config, self.session = server, config, secrets.token_hex(6)
         self.values = {part["id"]: part["props"].get("value") for part in config["components"]}
+        document, question = own(8)
+        for name, value in (("source", "Paste"), ("paste", document), ("question", question)):
+            self.values[next(p["id"] for p in config["components"] if p["props"].get("elem_id") == name)] = value
 
     def event(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = next(event for event in self.config["dependencies"] if event["api_name"] == name)

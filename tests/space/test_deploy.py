@@ -14,7 +14,7 @@ from sliminfer.space.spacefile import SPACEFILE, Spacefile
 
 ROOT = SPACEFILE.parent
 TOKEN = "hf_" + "s3cret" * 5
-ENVIRONMENT = {"HF_TOKEN": TOKEN}
+ENVIRONMENT = {"SPACE_SECRET_HF_TOKEN": TOKEN}
 
 
 class RecordingHub:
@@ -63,6 +63,12 @@ def test_publishing_sends_the_plan_and_removes_what_is_no_longer_there(spacefile
     assert hub.named("request_space_hardware") == [("me/studio", "a10g-small")]
 
 
+def test_the_deployers_own_token_does_not_become_the_spaces(spacefile: Spacefile) -> None:
+    plan = plan_deployment(spacefile, "a10g", "me/studio", ROOT, {"HF_TOKEN": TOKEN})
+    assert plan.secrets == ()
+    assert plan.missing == ("HF_TOKEN",)
+
+
 def test_no_secret_is_shown_in_the_plan_or_in_a_refusal(spacefile: Spacefile) -> None:
     plan = plan_deployment(spacefile, "a100", "me/studio", ROOT, ENVIRONMENT)
     assert TOKEN not in "\n".join(plan.lines())
@@ -90,14 +96,14 @@ def test_a_deployment_that_cannot_be_is_refused(spacefile: Spacefile, profile: s
 def test_the_command_is_dry_unless_told_and_never_prints_the_token(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("SPACE_SECRET_HF_TOKEN", TOKEN)
     monkeypatch.setattr(sys, "argv", ["sliminfer", "space", "deploy", "me/studio", "--profile", "a10g"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     shown = capsys.readouterr()
     assert ended.value.code == 0
     assert "Nothing was sent" in shown.out
-    assert "secret HF_TOKEN (from the environment)" in shown.out
+    assert "secret HF_TOKEN (from SPACE_SECRET_HF_TOKEN)" in shown.out
     assert TOKEN not in shown.out + shown.err
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.documents import DocumentLimits
 from viz.figures.theme import script
 from viz.page import about, api, cache, compare, controls, diffusion, kept, methods, share, theme
 from viz.page.diffusion import DiffusionEvents
@@ -24,7 +23,6 @@ from viz.page.stream import ENGINE_QUEUE
 
 TITLE = "SlimInfer Studio"
 TAGLINE = "Ask a long document a question, and watch the full model and the pruned model answer side by side."
-UPLOAD_LIMIT = DocumentLimits().max_bytes
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -38,7 +36,7 @@ def build(site: Site) -> gr.Blocks:
     first = Visitor(document=document, tokens=tokens)
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)) as page:
         visitor = gr.State(first, time_to_live=TIME_TO_LIVE_S)
-        gr.HTML(_header(), elem_id="masthead", apply_default_css=False, js_on_load=script("selection"))
+        gr.HTML(_header(site.upload_limit), elem_id="masthead", apply_default_css=False, js_on_load=script("selection"))
         with gr.Row(elem_id="workbench", equal_height=False):
             with gr.Column(scale=0, min_width=352, elem_id="setup"):
                 chosen = controls.build(
@@ -81,7 +79,7 @@ def build(site: Site) -> gr.Blocks:
     return page
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options(site: Site) -> dict[str, Any]:
     """What `launch` needs to serve the page as designed, whatever the host and port."""
     return {
         "theme": theme.build(),
@@ -93,7 +91,7 @@ def launch_options() -> dict[str, Any]:
         "pwa": False,
         "share": False,
         "show_error": True,
-        "max_file_size": UPLOAD_LIMIT,
+        "max_file_size": site.upload_limit,
         "mcp_server": find_spec("mcp") is not None,
     }
 
@@ -159,8 +157,8 @@ def _taken(events: DocumentEvents) -> list[Any]:
     return [*shown, document.expect, *document.chips, *events.kept.outputs]
 
 
-def _header() -> str:
-    return f'<header data-upload-limit="{UPLOAD_LIMIT}"><h1>{TITLE}</h1><p>{TAGLINE}</p></header>'
+def _header(upload_limit: int) -> str:
+    return f'<header data-upload-limit="{upload_limit}"><h1>{TITLE}</h1><p>{TAGLINE}</p></header>'
 
 
 def _ready(site: Site) -> str:

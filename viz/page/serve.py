@@ -47,7 +47,10 @@ def open_site(
     shipped = examples() if shipped is None else shipped
     first = shipped[0].suggestions[0].question
     start = Setup(model=model, example=shipped[0].id, question=first, steps=preset_steps(preset, loaded.shape.layers))
-    return Site(shelf, start, models, shipped)
+    site = Site(shelf, start, models, shipped)
+    if profile is not None:
+        site.upload_limit = profile.limits.upload_mb * MIB
+    return site
 
 
 def hosted_shelf(profile: Profile, device: str, dtype: str) -> Shelf:
@@ -68,12 +71,12 @@ def serve(site: Site, host: str, port: int, profile: Profile | None = None, **op
     `options` go to Gradio's `launch`.
     """
     page = layout.build(site)
-    page.queue(
-        max_size=MOST_WAITING if profile is None else profile.limits.queue_size, default_concurrency_limit=1
-    )  # fmt: skip
-    launch = layout.launch_options()
-    if profile is not None:
-        launch["max_file_size"] = profile.limits.upload_mb * MIB
-    launch |= {"prevent_thread_lock": True, "app_kwargs": {"routes": [health_route(site, page)]}, **options}
+    waiting = MOST_WAITING if profile is None else profile.limits.queue_size
+    page.queue(max_size=waiting, default_concurrency_limit=1)
+    launch = layout.launch_options(site) | {
+        "prevent_thread_lock": True,
+        "app_kwargs": {"routes": [health_route(site, page)]},
+        **options,
+    }
     page.launch(server_name=host, server_port=port, quiet=True, **launch)
     return page

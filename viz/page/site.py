@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sliminfer.config import DEFAULT_PRESET, PruneStep
+from sliminfer.documents.document import DEFAULT_LIMITS
 from sliminfer.errors import ModelError
 from sliminfer.models import KnownModel
 from sliminfer.prompts import build_prompt
@@ -24,6 +25,7 @@ class Site:
         start: the setup a new visitor sees.
         models: models on offer by name; nothing else is ever loaded for a visitor.
         examples: the example documents.
+        upload_limit: most bytes of an upload.
         probe_flops: what one measurement of diffusion may take, None for about a minute's work.
     """
 
@@ -31,6 +33,7 @@ class Site:
     start: Setup
     models: Mapping[str, KnownModel]
     examples: tuple[Example, ...]
+    upload_limit: int = DEFAULT_LIMITS.max_bytes
     probe_flops: float | None = None
     stops: StopFlags = field(default_factory=StopFlags)
     results: ResultStore = field(default_factory=ResultStore)
