@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.page.serving import Served, served
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=40_000)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def open_page(chromium: Browser, site: Served) -> Iterator[Callable[..., Page]]:
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.on("request", lambda request: faults.append(request.url) if not is_local(request.url) else None)
         tab.goto(site.url + query)
-        expect(tab.locator("#run")).to_be_enabled()
+        expect(tab.locator("#run")).to_be_enabled(timeout=60_000)  # a busy machine takes its time
         return tab
 
     yield visit
