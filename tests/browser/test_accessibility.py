@@ -72,6 +72,10 @@ def test_the_phone_layout_does_not_scroll_sideways(open_page: Open) -> None:
     tab = open_page(viewport={"width": 390, "height": 844})
     run_to_the_end(tab)
     for name in TABS:
-        tab.get_by_role("tab", name=name).click()
+        if not tab.get_by_role("tab", name=name).count():  # tabs that do not fit wait in a menu
+            tab.get_by_role("button", name="More tabs").click()
+            tab.locator("#tabs .overflow-dropdown").get_by_role("button", name=name).click()
+        else:
+            tab.get_by_role("tab", name=name).click()
         expect(tab.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
