@@ -36,8 +36,9 @@ def serious(tab: Page) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_violation_on_any_tab(open_page: Open, scheme: str) -> None:
-    tab = open_page(color_scheme=scheme)
+    tab = open_page(color_scheme=scheme, reduced_motion="reduce")
     run_to_the_end(tab)
+    expect(tab.get_by_role("button", name="Report, HTML")).to_be_enabled()
     faults = {}
     for name in TABS:
         tab.get_by_role("tab", name=name).click()

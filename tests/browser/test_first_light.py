@@ -44,7 +44,7 @@ def test_one_click_on_run_shows_everything(open_page: Open) -> None:
 
 
 def test_both_panes_fill_while_the_run_goes_on(open_page: Open) -> None:
-    tab = open_page()
+    tab = open_page("?max_new_tokens=64")
     tab.evaluate("""() => {
         window.seen = [];
         const words = (side) => document.querySelector(`#pane-${side} .answer:not(.idle)`)?.textContent ?? '';
@@ -56,7 +56,7 @@ def test_both_panes_fill_while_the_run_goes_on(open_page: Open) -> None:
     expect(tab.locator("#run")).to_be_enabled()
     seen = tab.evaluate("window.seen")
     assert any(moment["busy"] and moment["full"] and moment["pruned"] for moment in seen)
-    assert len({moment["full"] for moment in seen}) > 3, "the answer grows instead of coming at once"
+    assert len({moment["full"] for moment in seen}) > 2, "the answer grows instead of coming at once"
 
 
 def test_stop_stops_within_the_prefill(open_page: Open) -> None:
