@@ -42,7 +42,7 @@ def desktop(browser: Browser, url: str, scheme: str) -> None:
     expect(tab.locator("#run")).to_be_enabled()
     shoot(tab, f"start_{scheme}")
     tab.click("#run")
-    expect(tab.locator("#pane-pruned .pane.reading, #pane-pruned .pane.answering")).to_be_visible(timeout=RUN_MS)
+    expect(tab.locator("#pane-full .answer:not(.idle), #pane-full .pane.reading").first).to_be_visible(timeout=RUN_MS)
     shoot(tab, f"running_{scheme}")
     finished(tab)
     shoot(tab, f"compare_{scheme}", whole=True)
