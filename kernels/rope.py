@@ -3,8 +3,8 @@
     low'  = low * cos_low  - high * sin_low
     high' = high * cos_high + low * sin_high
 
-Products are rounded to the type of the states before they are summed, as the Llama family does. Each element
-is read and written once: 4 bytes in bf16, against about 18 for the plain definition.
+Computed in fp32 and rounded once, where the plain definition also rounds each product. Each element is read
+and written once: 4 bytes in bf16, against about 18 for the plain definition.
 """
 
 from functools import cache
@@ -63,10 +63,8 @@ def rotate(pointers, inside, half, cos_low, cos_high, sin_low, sin_high):
     dtype = pointers.dtype.element_ty
     low = tl.load(pointers, mask=inside, other=0.0).to(tl.float32)
     high = tl.load(pointers + half, mask=inside, other=0.0).to(tl.float32)
-    new_low = (low * cos_low).to(dtype).to(tl.float32) - (high * sin_low).to(dtype).to(tl.float32)
-    new_high = (high * cos_high).to(dtype).to(tl.float32) + (low * sin_high).to(dtype).to(tl.float32)
-    tl.store(pointers, new_low.to(dtype), mask=inside)
-    tl.store(pointers + half, new_high.to(dtype), mask=inside)
+    tl.store(pointers, (low * cos_low - high * sin_low).to(dtype), mask=inside)
+    tl.store(pointers + half, (high * cos_high + low * sin_high).to(dtype), mask=inside)
 
 
 @cache

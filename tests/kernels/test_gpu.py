@@ -50,15 +50,16 @@ def test_rms_norm(draw: Draw, monkeypatch: Any) -> None:
         assert error(normed, oracle.rms_norm(total, weight, 1e-5)) < BOUND
 
 
-def test_rope_has_the_bits_of_torch(draw: Draw) -> None:
+def test_rope_is_no_less_exact_than_torch(draw: Draw) -> None:
     for tokens, heads, kv_heads, dim in ((8192, 32, 8, 128), (4096, 14, 2, 64), (1, 32, 8, 128)):
         query, key = draw(tokens, heads, dim), draw(tokens, kv_heads, dim)
         angles = draw(tokens, dim).float()
         cos, sin = angles.cos().bfloat16(), angles.sin().bfloat16()
-        wanted = reference.apply_rope(query.clone(), key.clone(), cos, sin)
+        wanted = oracle.rope(query, cos, sin), oracle.rope(key, cos, sin)
+        plain = reference.apply_rope(query.clone(), key.clone(), cos, sin)
         ops.apply_rope(query, key, cos, sin)
-        assert torch.equal(query, wanted[0])
-        assert torch.equal(key, wanted[1])
+        assert error(query, wanted[0]) <= error(plain[0], wanted[0])
+        assert error(key, wanted[1]) <= error(plain[1], wanted[1])
 
 
 def test_swiglu(draw: Draw) -> None:
