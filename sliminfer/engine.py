@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -157,5 +158,8 @@ class SlimEngine:
                 )
             finally:
                 run.release()
+                if outcome == "out of memory" and self.loaded.device.type == "cuda":
+                    gc.collect()
+                    torch.cuda.empty_cache()  # what is kept in pieces too small may be one that is large enough
                 known = {"model": self.loaded.name, "side": side, "outcome": outcome, "prompt_tokens": len(prompt)}
                 _log.info("run", extra={**known, "seconds": round(run.elapsed(), 3)})

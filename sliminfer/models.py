@@ -220,7 +220,9 @@ def memory_estimate(shape: ModelShape, tokens: int, bytes_per_value: int = 2) ->
 def free_memory(device: torch.device) -> int:
     """Bytes that can be taken on `device` now."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # What torch keeps for the next tensors can be taken, too.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return int(psutil.virtual_memory().available)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Generator
@@ -107,9 +106,6 @@ class SideRun:
         """Let go of everything the run held on the device."""
         self.cache.close()
         self.ticks.clear()
-        if self.loaded.device.type == "cuda":
-            gc.collect()
-            torch.cuda.empty_cache()
 
     @torch.inference_mode()
     def events(self) -> Generator[Event, None, None]:

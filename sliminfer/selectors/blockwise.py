@@ -44,12 +44,13 @@ class BlockSelector(Selector):
         Forced blocks come first, at a score of infinity; ties go to the lower block.
         """
         device = view.alive.device
-        self.alive = self.alive.to(device)
+        # Copies that do not wait: the host must not fall behind the layers that a GPU is still busy with.
+        self.alive = self.alive.to(device, non_blocking=True)
+        forced = torch.tensor(self.prompt.blocks.forced).to(device, non_blocking=True)
         ranked = self.score(view).to(device)
         scores = torch.full((len(self.prompt.blocks),), math.nan, device=device)
         scores[self.alive] = ranked
-        forced = torch.tensor(self.prompt.blocks.forced, device=device)
-        ranked[torch.searchsorted(self.alive, forced)] = math.inf
+        ranked.index_fill_(0, torch.searchsorted(self.alive, forced), math.inf)
         return scores, torch.sort(ranked, descending=True, stable=True)
 
     def keep(self, scores: Tensor, order: torch.return_types.sort, budget: int) -> Selection:

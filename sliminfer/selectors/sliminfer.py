@@ -86,7 +86,7 @@ class SlimInfer(BlockSelector):
             adjacent = alive.diff() == 1
             scores[1:] = torch.maximum(scores[1:], adjacent * found[:-1, -1])
             scores[:-1] = torch.maximum(scores[:-1], adjacent * found[1:, 0])
-        self._best = self._best.to(found.device)
+        self._best = self._best.to(found.device, non_blocking=True)
         self._best[alive] = torch.maximum(scores, self.options.carry * self._best[alive])
         return self._best[alive]
 
