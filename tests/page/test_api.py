@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import time
 from pathlib import Path
 
 import httpx
@@ -32,9 +35,17 @@ def test_compare_with_keep_one_agrees_with_the_full_model(client: Client) -> Non
     assert result["fidelity"] == {"first_token_kl": 0.0, "agreement": 1.0}
 
 
+def test_compare_takes_the_decode_memory(client: Client) -> None:
+    memory = {"active": 0.5, "refresh": 1, "gamma": 1.0, "active_preserve": True, "decode_unit_size": 4}
+    result = client.predict(long_text(20), QUESTION, "4:50%", max_new_tokens=6, **memory, api_name="/compare")
+    assert {name: result["config"][name] for name in memory} == memory
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"gamma": 2.0}, "between 0 and 1"),
+        ({"active": 0.0}, "not a fraction"),
         ({"prune": f"{LAYERS}:25%"}, "does not exist"),
         ({"prune": "four"}, "is not a prune step"),
         ({"preset": "brutal"}, "Unknown preset"),
@@ -67,6 +78,47 @@ def test_diffusion_measures_a_passage_between_its_ends(client: Client) -> None:
 def test_diffusion_refuses_with_one_sentence(client: Client, passage: str, words: str) -> None:
     with pytest.raises(AppError, match=words):
         client.predict(long_text(20), QUESTION, passage, api_name="/diffusion")
+
+
+LONG = 300  # lines: some seconds of work
+
+
+def outcomes(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """How the engine's runs ended, once the first has."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        ended = [record.__dict__["outcome"] for record in caplog.records if record.name == "sliminfer.engine"]
+        if ended:
+            return ended
+        time.sleep(0.02)
+    return []
+
+
+def test_a_client_that_cancels_stops_its_run(page: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sliminfer.engine")
+    job = Client(page.url, verbose=False).submit(long_text(LONG), QUESTION, max_new_tokens=64, api_name="/compare")
+    while not job.outputs():
+        time.sleep(0.01)
+    assert job.outputs()[0]["progress"]["side"] == "full"
+    job.cancel()
+    assert outcomes(caplog) == ["stopped"]
+
+
+def test_a_client_that_goes_away_stops_its_run(page: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sliminfer.engine")
+    asked = {"document": long_text(LONG), "question": QUESTION, "max_new_tokens": 64}
+    event = httpx.post(f"{page.url}gradio_api/call/v2/compare", json=asked).json()["event_id"]
+    with httpx.stream("GET", f"{page.url}gradio_api/call/compare/{event}", timeout=60) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "event: generating"
+        assert "progress" in json.loads(next(lines).removeprefix("data:"))[0]
+    assert outcomes(caplog) == ["stopped"]
+
+
+def test_calls_of_one_client_do_not_stop_each_other(page: Served) -> None:
+    client = Client(page.url, verbose=False)
+    jobs = [client.submit(long_text(20), QUESTION, max_new_tokens=n, api_name="/compare") for n in (2, 3)]
+    assert [job.result(60)["full"]["new_tokens"] for job in jobs] == [2, 3]
 
 
 def test_read_document_reads_an_upload(client: Client, tmp_path: Path) -> None:

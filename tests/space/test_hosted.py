@@ -53,7 +53,7 @@ def test_health_tells_model_device_and_queue(hosted: tuple[Served, gr.Blocks]) -
     told = answer.json()
     assert answer.status_code == 200
     assert told["status"] == "ok"
-    assert (told["layers"], told["device"], told["waiting"]) == (LAYERS, "cpu", 0)
+    assert (told["layers"], told["device"], told["devices"], told["waiting"]) == (LAYERS, "cpu", 1, 0)
     assert httpx.post(f"{hosted[0].url}health").status_code == 405
 
 
@@ -87,6 +87,31 @@ def test_an_upload_over_the_profiles_size_is_refused(hosted: tuple[Served, gr.Bl
 def test_only_the_profiles_models_are_listed(client: Client, hosted: tuple[Served, gr.Blocks]) -> None:
     assert [entry["name"] for entry in client.predict(4096, api_name="/models")] == list(hosted[0].site.models)
     assert len(hosted[0].site.models) == 1
+
+
+def test_every_device_runs_one_request_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    site = open_site(str(write_model(tmp_path / "model")), "cpu,cpu", "float32", "paper", write_examples(tmp_path))
+    page = serve(site, "127.0.0.1", free_port())
+    asked = [Client(page.local_url, verbose=False) for _ in range(3)]
+    try:
+        texts = [long_text(60 + n) for n in range(3)]
+        jobs = [
+            client.submit(text, QUESTION, max_new_tokens=24, api_name="/compare") for client, text in zip(asked, texts)
+        ]
+        seen = []
+        while not all(job.done() for job in jobs):
+            seen.append(health_report(site, page)["running"])
+            time.sleep(0.01)
+        assert max(seen) == 2
+        alone = [asked[0].predict(text, QUESTION, max_new_tokens=24, api_name="/compare") for text in texts]
+        for job, expected in zip(jobs, alone):
+            for side in ("full", "pruned"):
+                assert job.result()[side]["text"] == expected[side]["text"]
+        engines = [site.shelf.worker.submit(site.shelf.engine, site.start.model).result() for _ in range(8)]
+        assert 1 <= len({id(engine.loaded.model) for engine in engines}) <= 2
+    finally:
+        close(site, page, grace_s=0)
 
 
 def test_closing_lets_a_run_finish_and_then_frees_the_port(tmp_path: Path) -> None:

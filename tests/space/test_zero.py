@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import multiprocessing
 import pickle
 import subprocess
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 
 from sliminfer.config import SlimConfig
+from sliminfer.diffusion import DiffusionPlan, probe
 from sliminfer.engine import RunRequest, SlimEngine
-from sliminfer.errors import MemoryLimitError
+from sliminfer.errors import ConfigError, MemoryLimitError
 from sliminfer.events import Compared, Event, Finished
 from sliminfer.limits import RunLimits
 from tests.tiny import tiny_loaded
@@ -23,6 +25,8 @@ from viz.page import zero
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = RunRequest("The keeper lit the lamp at nine. " * 30, "Who?", SlimConfig.preset("paper", 12), max_new_tokens=4)
+SPAN = (100, 110)
+PLAN = DiffusionPlan((0, 6, 12), draws=2)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,32 @@ def test_a_refusal_keeps_its_words(engine: zero.BorrowingEngine) -> None:
         engine.compare(replace(REQUEST, max_new_tokens=9))
 
 
+def test_a_borrowed_measurement_is_the_measurement(engine: zero.BorrowingEngine) -> None:
+    prompt = engine.prepare(REQUEST)
+    *_, own = probe(SlimEngine(engine.loaded), prompt, SPAN, PLAN)
+    *_, borrowed = zero.probing(engine, prompt, SPAN, PLAN)
+    assert borrowed.to_dict() == own.to_dict()
+    assert pickle.loads(pickle.dumps(borrowed)).to_dict() == own.to_dict()
+
+
+def test_a_measurement_that_is_refused_keeps_its_words(engine: zero.BorrowingEngine) -> None:
+    prompt = engine.prepare(REQUEST)
+    with pytest.raises(ConfigError, match="always kept"):
+        list(zero.probing(engine, prompt, (0, 1), PLAN))
+
+
+@pytest.mark.parametrize("kind", [SlimEngine, zero.BorrowingEngine])
+def test_a_measurement_ends_with_what_it_knows_when_its_time_is_up(
+    kind: type[SlimEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = kind(replace(tiny_loaded(layers=12), name="hurried"), RunLimits(seconds=60))
+    clock = itertools.count(step=20)  # every look at it takes 20 s
+    monkeypatch.setattr(zero, "monotonic", lambda: next(clock))
+    results = list(zero.probing(engine, engine.prepare(REQUEST), SPAN, PLAN))
+    assert len(results) == 4
+    assert 0 < results[-1].done < results[-1].total
+
+
 def test_leaving_early_ends_the_call(engine: zero.BorrowingEngine) -> None:
     events = engine.run(REQUEST)
     next(events)
@@ -98,11 +128,13 @@ def test_leaving_early_ends_the_call(engine: zero.BorrowingEngine) -> None:
 
 
 def test_the_loan_grows_with_the_work_and_stays_within_the_limit(engine: zero.BorrowingEngine) -> None:
-    lengths = [engine.loan_seconds(tokens, 4, 2) for tokens in (0, 10_000, 10_000_000)]
+    lengths = [engine.loan_seconds(tokens, 4) for tokens in (0, 10_000, 10_000_000)]
     assert lengths == sorted(lengths)
-    assert engine.loan_seconds(10**12, 4, 2) == 60
-    assert engine.loan_seconds(1000, 8, 1) < engine.loan_seconds(1000, 8, 2)
-    assert zero._seconds("tiny", "both", REQUEST, engine.prepare(REQUEST)) >= 1
+    assert engine.loan_seconds(10**12, 4) == 60
+    assert engine.loan_seconds(1000, 8) < engine.loan_seconds(1000, 16)
+    prompt = engine.prepare(REQUEST)
+    assert 1 <= zero._seconds("tiny", "both", REQUEST, prompt) <= 60
+    assert 1 <= zero._probe_seconds("tiny", prompt, SPAN, PLAN) <= 60
 
 
 def test_app_imports_spaces_before_anything_that_could_touch_cuda() -> None:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
 from sliminfer.config import DEFAULT_PRESET, SlimConfig, parse_steps
-from sliminfer.diffusion import DiffusionPlan, DiffusionResult, probe
+from sliminfer.diffusion import DiffusionPlan, DiffusionResult
 from sliminfer.documents import parse_document_safely
 from sliminfer.engine import RunRequest
 from sliminfer.errors import SlimError
+from sliminfer.events import Event, FirstToken, LayerDone, PromptReady, Token
+from sliminfer.limits import RunLimits
 from sliminfer.models import memory_estimate
 from sliminfer.results import RunResult
+from viz.page.asking import beats
 from viz.page.diffusion import find_passage
+from viz.page.session import ResultStore
 from viz.page.site import Site
 from viz.page.stream import ENGINE_QUEUE, plain_message
+from viz.page.zero import probing
 
-MOST_NEW_TOKENS = 512
+T = TypeVar("T")
+
+STOPPED = "The page stopped this before its end: call again."
 
 
 def add(site: Site) -> None:
@@ -36,7 +44,12 @@ def add(site: Site) -> None:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
-    ) -> dict[str, Any]:
+        active: float = 1.0,
+        refresh: int = 8,
+        gamma: float = 0.9,
+        active_preserve: bool = False,
+        decode_unit_size: int = 8,
+    ) -> Iterator[dict[str, Any]]:
         """Ask a question about a document twice, of the full and of the pruned model, and compare both.
 
         Args:
@@ -45,33 +58,52 @@ def add(site: Site) -> None:
             prune: prune steps as LAYER:KEEP, comma-separated, such as "4:25%,8:12.5%"; empty takes the preset.
             preset: gentle, paper or aggressive; used where prune is empty.
             model: a name from /models; empty takes the page's own.
-            max_new_tokens: longest answer, at most 512.
+            max_new_tokens: longest answer; what is more than the page offers is refused.
             temperature: 0 always takes the likeliest token.
             top_p: nucleus for sampling.
             seed: seed for sampling.
+            active: share of the kept blocks that stays on the device while the answer is written; 1 keeps all.
+            refresh: decode steps between two looks at this working set.
+            gamma: blocks are swapped when less of the working set than this share is still wanted.
+            active_preserve: whether the layers before the first prune step hold a working set as well.
+            decode_unit_size: tokens per mean key that a look scores.
 
         Returns:
             Both answers with their times in seconds and memory in bytes, what was kept at each prune layer,
-            the ratios full over pruned, and the fidelity; the same keys as `sliminfer run --json`.
+            the ratios full over pruned, and the fidelity; the same keys as `sliminfer run --json`. Until then
+            {"progress": {"side", "layers", "new_tokens"}}, a few times a second; leaving the stream ends the run.
         """
         name = model or site.start.model
+        result, progress = RunResult(), {"side": "full", "layers": 0, "new_tokens": 0}
         try:
             shape = site.known(name).shape
             steps = parse_steps(prune)
-            config = SlimConfig(steps=steps) if steps else SlimConfig.preset(preset, shape.layers)
-            tokens = min(max_new_tokens, MOST_NEW_TOKENS)
-            request = RunRequest(document, question, config, tokens, temperature, top_p, seed)
-            work = site.shelf.worker.submit(lambda: RunResult.of(site.shelf.engine(name).compare(request)))
-            result = work.result()
+            config = SlimConfig(
+                steps=steps or SlimConfig.preset(preset, shape.layers).steps,
+                active=active if active < 1 else None,
+                refresh=refresh,
+                gamma=gamma,
+                active_preserve=active_preserve,
+                decode_unit_size=decode_unit_size,
+            )
+            RunLimits(new_tokens=site.most_new_tokens).check(0, max_new_tokens)
+            request = RunRequest(document, question, config, max_new_tokens, temperature, top_p, seed)
+            for events in watched(site, lambda: site.shelf.engine(name).compare(request)):
+                for event in events:
+                    result.add(event)
+                    progress = after(progress, event)
+                yield {"progress": progress}
         except Exception as error:
             raise gr.Error(plain_message(error), print_exception=False) from None
         if result.failed:
             raise gr.Error(" ".join(result.failed.values()), print_exception=False)
-        return result.to_dict(name, config)
+        if result.comparison is None:
+            raise gr.Error(STOPPED, print_exception=False)
+        yield result.to_dict(name, config)
 
     def diffusion(
         document: str, question: str, passage: str, every_layer: bool = False, model: str = "", seed: int = 0
-    ) -> dict[str, Any]:
+    ) -> Iterator[dict[str, Any]]:
         """Measure how what a passage of a document says spreads through the prompt, layer by layer.
 
         Args:
@@ -86,26 +118,33 @@ def add(site: Site) -> None:
             span and removed (token ranges), attention_share (of the question's attention on the passage, by
             layer), removed_layers with removed_logprob and random_low, random_median, random_high (log-probability
             of the answer in nats), full_logprob, input_removed_logprob, similarity (relative change of the states
-            entering each layer, in bins of positions), answer (token ids) and tokens.
+            entering each layer, in bins of positions), answer (token ids), tokens, and done of total layer runs: a
+            page with limits may stop at a part of them. Until then {"progress": {"done", "total"}}, a few times a
+            second; leaving the stream ends the measurement.
         """
         name = model or site.start.model
+        result: DiffusionResult | None = None
         try:
             site.known(name)
             request = RunRequest(document, question)
             span = find_passage(document, passage, ())
 
-            def measure() -> DiffusionResult:
+            def measure() -> Iterator[DiffusionResult]:
                 engine = site.shelf.engine(name)
                 prompt = engine.prepare(request)
                 depth = engine.loaded.layers
                 fitting = DiffusionPlan.for_model(engine.loaded, len(prompt))
                 plan = replace(DiffusionPlan.every_layer(depth) if every_layer else fitting, seed=seed)
-                *_, result = probe(engine, prompt, prompt.token_range(*span), plan)
-                return result
+                yield from probing(engine, prompt, prompt.token_range(*span), plan)
 
-            return site.shelf.worker.submit(measure).result().to_dict()
+            for results in watched(site, measure):
+                result = results[-1] if results else result
+                yield {"progress": {"done": result.done, "total": result.total} if result else {"done": 0}}
         except Exception as error:
             raise gr.Error(plain_message(error), print_exception=False) from None
+        if result is None:
+            raise gr.Error(STOPPED, print_exception=False)
+        yield result.to_dict()
 
     def read_document(file: gr.FileData) -> dict[str, Any]:
         """The text of an uploaded file: PDF, Word, EPUB, HTML, Markdown, CSV, JSON, source code or plain text.
@@ -162,3 +201,25 @@ def add(site: Site) -> None:
     gr.api(diffusion, concurrency_id=ENGINE_QUEUE)
     gr.api(read_document)
     gr.api(models, queue=False)
+
+
+def watched(site: Site, start: Callable[[], Iterator[T]]) -> Iterator[tuple[T, ...]]:
+    """The items of `start()`, computed on an engine's thread, in handfuls of what came since the last one.
+
+    A handful, be it empty, comes at least every quarter of a second: Gradio closes an endpoint whose client has
+    gone or cancelled between two of them, and that stops the work at its next item.
+    """
+    call = ResultStore.new_key()  # a client may have several calls under way, which must not stop each other
+    for beat in beats(site, call, site.stops.begin(call), start):
+        yield beat.items
+
+
+def after(progress: dict[str, Any], event: Event) -> dict[str, Any]:
+    """`progress` of a comparison once `event` has happened."""
+    if isinstance(event, PromptReady):
+        return {"side": event.side, "layers": 0, "new_tokens": 0}
+    if isinstance(event, LayerDone):
+        return progress | {"layers": event.layer + 1}
+    if isinstance(event, FirstToken | Token):
+        return progress | {"new_tokens": progress["new_tokens"] + 1}
+    return progress

@@ -23,10 +23,12 @@ def health_route(site: Site, page: gr.Blocks) -> Route:
 
 
 def health_report(site: Site, page: gr.Blocks) -> dict[str, Any]:
-    """status, model, layers, device, dtype, attention, waiting (runs in the queue) and running (runs under way)."""
+    """Status, devices (how many compute), waiting (runs in the queue), running (runs under way), and of the model
+    in memory its name, layers, device, dtype and attention."""
     queue, loaded = page._queue, site.shelf.any_loaded()
     report: dict[str, Any] = {
         "status": "closing" if queue.stopped or queue.max_size == 0 else "ok",
+        "devices": len(site.shelf.devices),
         "waiting": len(queue),
         "running": sum(job is not None for job in queue.active_jobs),
         "model": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -37,10 +38,7 @@ def open_site(
     shelf = Shelf(device=device, dtype=dtype) if profile is None else hosted_shelf(profile, device, dtype)
     if profile is not None and model not in profile.models:
         raise ModelError(f"{model} is not offered here: choose one of {', '.join(profile.models)}.")
-    if shelf.borrows:  # where the GPU is lent, weights must be placed by the main thread
-        loaded = shelf.engine(model).loaded
-    else:
-        loaded = shelf.worker.submit(shelf.engine, model).result().loaded
+    loaded = shelf.open(model)
     models = {model: KnownModel(model, loaded.shape, "")} | known_models()
     if profile is not None:
         models = {name: models[name] for name in profile.models if name in models}
@@ -48,6 +46,7 @@ def open_site(
     first = shipped[0].suggestions[0].question
     start = Setup(model=model, example=shipped[0].id, question=first, steps=preset_steps(preset, loaded.shape.layers))
     site = Site(shelf, start, models, shipped)
+    site.start = replace(start, max_new_tokens=min(start.max_new_tokens, site.most_new_tokens))
     if profile is not None:
         site.upload_limit = profile.limits.upload_mb * MIB
     return site
@@ -72,7 +71,7 @@ def serve(site: Site, host: str, port: int, profile: Profile | None = None, **op
     """
     page = layout.build(site)
     waiting = MOST_WAITING if profile is None else profile.limits.queue_size
-    page.queue(max_size=waiting, default_concurrency_limit=1)
+    page.queue(max_size=waiting, default_concurrency_limit=len(site.shelf.devices))
     launch = layout.launch_options(site) | {
         "prevent_thread_lock": True,
         "app_kwargs": {"routes": [health_route(site, page)]},

@@ -1,8 +1,10 @@
-"""The engines of this process: one model loaded at a time, one thread that computes."""
+"""The engines of this process: one model loaded at a time, one thread that computes for each device."""
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,16 +13,19 @@ from sliminfer.limits import NO_LIMITS, RunLimits
 from sliminfer.models import LoadedModel, load_model
 from viz.page.zero import BorrowingEngine
 
+START_S = 600.0  # all devices must begin to load within this time
+
 
 @dataclass
 class Shelf:
-    """Loads models by name and keeps the last one, warmed up.
+    """Loads models by name and keeps the last one of each device, warmed up.
 
-    `worker` is the one thread on which models are loaded and run: a second run waits for the first, and the
-    CPU's thread pool, which belongs to the thread that calls it, stays warm.
+    `worker` has one thread for each device, on which that device's models are loaded and run: a run waits for a free
+    device, and the CPU's thread pool, which belongs to the thread that calls it, stays warm.
 
     Attributes:
-        device, dtype, attention: passed on to `load_model`.
+        device: one device, or several separated by commas ("cuda:0,cuda:1"), which then run one request each.
+        dtype, attention: passed on to `load_model`.
         limits: what one run may take.
         borrows: the GPU is lent call by call (ZeroGPU), so this process itself must never compute on it.
     """
@@ -30,34 +35,66 @@ class Shelf:
     attention: str = "auto"
     limits: RunLimits = NO_LIMITS
     borrows: bool = False
-    worker: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine"), repr=False
-    )
-    _engines: dict[str, SlimEngine] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    worker: ThreadPoolExecutor = field(init=False, repr=False)
+    _engines: list[dict[str, SlimEngine]] = field(init=False, repr=False)
+    _here: threading.local = field(default_factory=threading.local, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._engines = [{} for _ in self.devices]
+        numbers = itertools.count()
+        self.worker = ThreadPoolExecutor(
+            len(self.devices), "engine", initializer=lambda: setattr(self._here, "number", next(numbers))
+        )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices, each of which runs one request at a time."""
+        return tuple(part.strip() for part in self.device.split(","))
 
     def engine(self, name: str) -> SlimEngine:
-        """The warmed-up engine of model `name`, loaded in place of the one before; raises SlimError."""
-        with self._lock:
-            if name not in self._engines:
-                self._engines.clear()  # let go of the old weights before the new ones come
-                loaded = load_model(name, device=self.device, dtype=self.dtype, attention=self.attention)
-                if self.borrows:
-                    self._engines[name] = BorrowingEngine(loaded, self.limits)
-                else:
-                    self._engines[name] = SlimEngine(loaded, self.limits)
-                    self._engines[name].warm_up()
-            return self._engines[name]
+        """The warmed-up engine of model `name` on this thread's device, loaded in place of the one before.
+
+        A thread that is none of `worker`'s has the first device. Raises SlimError.
+        """
+        number = getattr(self._here, "number", 0)
+        engines = self._engines[number]
+        if name not in engines:
+            with self._lock:  # transformers sets process-wide defaults while it loads
+                engines.clear()  # let go of the old weights before the new ones come
+                loaded = load_model(name, device=self.devices[number], dtype=self.dtype, attention=self.attention)
+                engine = (BorrowingEngine if self.borrows else SlimEngine)(loaded, self.limits)
+                if not self.borrows:
+                    engine.warm_up()
+                engines[name] = engine
+        return engines[name]
+
+    def open(self, name: str) -> LoadedModel:
+        """Load model `name` on every device; raises SlimError."""
+        if self.borrows:  # where the GPU is lent, weights must be placed by the main thread
+            return self.engine(name).loaded
+        together = threading.Barrier(len(self.devices))
+
+        def load() -> LoadedModel:
+            together.wait(START_S)  # no thread may take the place of another
+            return self.engine(name).loaded
+
+        jobs = [self.worker.submit(load) for _ in self.devices]
+        first, *_ = [job.result() for job in jobs]
+        return first
 
     def loaded(self, name: str) -> LoadedModel | None:
-        """Model `name` if it is the one in memory."""
-        engine = self._engines.get(name)
-        return None if engine is None else engine.loaded
+        """Model `name` if it is in memory."""
+        return next((loaded for loaded in self._all() if loaded.name == name), None)
 
     def any_loaded(self) -> LoadedModel | None:
-        """The model in memory, if there is one."""
-        return next((engine.loaded for engine in list(self._engines.values())), None)
+        """A model in memory, if there is one."""
+        return next(self._all(), None)
 
     def close(self) -> None:
         """Stop the worker after what it is doing."""
         self.worker.shutdown(wait=True, cancel_futures=True)
+
+    def _all(self) -> Iterator[LoadedModel]:
+        for engines in self._engines:
+            yield from [engine.loaded for engine in list(engines.values())]

@@ -16,6 +16,8 @@ from viz.page.session import ResultStore, StopFlags
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
 
+MOST_NEW_TOKENS = 512  # longest answer where the host sets no limit
+
 
 @dataclass
 class Site:
@@ -37,6 +39,11 @@ class Site:
     probe_flops: float | None = None
     stops: StopFlags = field(default_factory=StopFlags)
     results: ResultStore = field(default_factory=ResultStore)
+
+    @property
+    def most_new_tokens(self) -> int:
+        """The longest answer on offer, in tokens."""
+        return self.shelf.limits.new_tokens or MOST_NEW_TOKENS
 
     def known(self, name: str) -> KnownModel:
         """The model on offer under `name`; raises ModelError for anything else."""
@@ -61,4 +68,4 @@ class Site:
 
     def offers(self, tokens: int) -> list[Offer]:
         """What the model picker lists for a prompt of `tokens` tokens."""
-        return offers(self.models, self.shelf.any_loaded(), tokens, self.shelf.device)
+        return offers(self.models, self.shelf.any_loaded(), tokens, self.shelf.devices[0])

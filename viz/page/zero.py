@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Literal
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -22,6 +24,8 @@ except ImportError:  # the page also runs where this package of the Hub's is not
         return task if task is not None else lambda task: task
 
 
+from sliminfer.blocks import Span
+from sliminfer.diffusion import DiffusionPlan, DiffusionResult, probe
 from sliminfer.engine import RunRequest, SlimEngine
 from sliminfer.errors import SlimError
 from sliminfer.events import Event, Side, Stopped
@@ -66,33 +70,58 @@ class BorrowingEngine(SlimEngine):
         """The run itself; only in the worker that holds the GPU."""
         return super().compare(request) if what == "both" else super().run(request, what, prompt=prompt)
 
-    def loan_seconds(self, tokens: int, new_tokens: int, sides: int) -> float:
-        """How long to borrow the GPU for `sides` runs of `tokens` prompt tokens and up to `new_tokens` of answer."""
-        one = 2 * self.loaded.shape.params * tokens / PREFILL_FLOPS_PER_S + TOKEN_S * new_tokens
-        return min(START_S + sides * one, self.limits.seconds or LONGEST_S)
+    def loan_seconds(self, tokens: float, new_tokens: int) -> float:
+        """How long to borrow the GPU for `tokens` tokens through all layers and `new_tokens` decode steps."""
+        work = 2 * self.loaded.shape.params * tokens / PREFILL_FLOPS_PER_S + TOKEN_S * new_tokens
+        return min(START_S + work, self.limits.seconds or LONGEST_S)
 
     def _borrowed(
         self, what: What, request: RunRequest, prompt: Prompt, stop: threading.Event | None
     ) -> Iterator[Event]:
-        items = _lent(self.loaded.name, what, request, prompt)
-        try:
-            for item in items:
-                if isinstance(item, SlimError):
-                    raise item
-                yield item
+        with _loan(_lent(self.loaded.name, what, request, prompt)) as events:
+            for event in events:
+                yield event
                 if stop is not None and stop.is_set():
-                    yield Stopped(item.side, item.at, "")
+                    yield Stopped(event.side, event.at, "")
                     return
-        except gr.Error as error:  # a quota that is used up, or a worker that died
-            raise GpuLoanError(f"No GPU could be borrowed ({error.message}): try again later.") from error
-        finally:
-            items.close()  # type: ignore[attr-defined]
+
+
+def probing(engine: SlimEngine, prompt: Prompt, span: Span, plan: DiffusionPlan) -> Iterator[DiffusionResult]:
+    """`probe`, on a lent GPU where `engine` borrows one; it ends with what it knows when its time is up."""
+    started = monotonic()
+    if isinstance(engine, BorrowingEngine):
+        results = _lent_probe(engine.loaded.name, prompt, span, plan)
+    else:
+        results = probe(engine, prompt, span, plan)
+    with _loan(results) as found:
+        for result in found:
+            yield result
+            if engine.limits.overdue(monotonic() - started):
+                return
+
+
+@contextmanager
+def _loan(items: Iterator[Any]) -> Iterator[Iterator[Any]]:
+    """The items of a lent call, whose refusals are raised as our own; the loan ends with the block."""
+    try:
+        yield _without_refusals(items)
+    except gr.Error as error:  # a quota that is used up, or a worker that died
+        raise GpuLoanError(f"No GPU could be borrowed ({error.message}): try again later.") from error
+    finally:
+        items.close()  # type: ignore[attr-defined]
+
+
+def _without_refusals(items: Iterator[Any]) -> Iterator[Any]:
+    for item in items:
+        if isinstance(item, SlimError):
+            raise item
+        yield item
 
 
 def _seconds(name: str, what: What, request: RunRequest, prompt: Prompt) -> int:
     """Duration of the loan for a call of `_lent` with these arguments."""
     sides = 2 if what == "both" else 1
-    return round(_ENGINES[name].loan_seconds(len(prompt), request.max_new_tokens, sides))
+    return round(_ENGINES[name].loan_seconds(sides * len(prompt), sides * request.max_new_tokens))
 
 
 @GPU(duration=_seconds)
@@ -103,5 +132,23 @@ def _lent(name: str, what: What, request: RunRequest, prompt: Prompt) -> Iterato
     """
     try:
         yield from _ENGINES[name].on_device(what, request, prompt)
+    except SlimError as error:
+        yield error
+
+
+def _probe_seconds(name: str, prompt: Prompt, span: Span, plan: DiffusionPlan) -> int:
+    """Duration of the loan for a call of `_lent_probe` with these arguments."""
+    engine = _ENGINES[name]
+    prefills = plan.layer_runs(engine.loaded.layers) / engine.loaded.layers
+    return round(engine.loan_seconds(prefills * len(prompt), plan.answer_tokens))
+
+
+@GPU(duration=_probe_seconds)
+def _lent_probe(name: str, prompt: Prompt, span: Span, plan: DiffusionPlan) -> Iterator[DiffusionResult | SlimError]:
+    """Results of a probe on model `name`, in the worker that holds the GPU; a refusal comes as in `_lent`."""
+    engine = _ENGINES[name]
+    try:
+        # An engine that borrows nothing, as the GPU is here already.
+        yield from probe(SlimEngine(engine.loaded, engine.limits), prompt, span, plan)
     except SlimError as error:
         yield error
