@@ -24,10 +24,10 @@ _log = logging.getLogger("viz.app")
 def main(
     model: Annotated[
         str | None,
-        typer.Option(help="demo, a Hub id, or a folder with config.json and safetensors [default: demo]."),
+        typer.Option(help="demo, a Hub id, or a folder with config.json and safetensors (default: demo)."),
     ] = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; 0.0.0.0 serves the whole network [default: 127.0.0.1].")
+        str | None, typer.Option(help="Address to listen on; 0.0.0.0 serves the whole network (default: 127.0.0.1).")
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or balanced over all GPUs.")] = "auto",
@@ -37,10 +37,13 @@ def main(
 
     SLIMINFER_PROFILE names a profile of the Spacefile, whose models and limits then hold, and whose log is JSON.
     """
+    from transformers.utils.logging import disable_progress_bar
+
     from sliminfer.space import chosen_profile, read_spacefile
     from viz.page.closing import serve_until_told
     from viz.page.serve import open_site, serve
 
+    disable_progress_bar()  # bars of loading weights are noise in a server's log
     hosted = {name for name in ("SLIMINFER_PROFILE", "SPACES_ZERO_GPU", "SPACE_ID") if os.environ.get(name)}
     try:
         name, profile = (hosted and chosen_profile(read_spacefile(), os.environ)) or ("", None)

@@ -71,9 +71,13 @@ def test_run_prints_the_contract(model_folder: Path, tmp_path: Path) -> None:
     done = sliminfer(
         "run", "--document", document, "--question", "When?", "--model", model_folder,
         "--prune", "2:0.5,4:0.25", "--max-new-tokens", 5, "--json", "-",
+        "--active", 0.5, "--refresh", 2, "--gamma", 0.4, "--active-preserve",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
+    assert {name: data["config"][name] for name in ("active", "refresh", "gamma", "active_preserve")} == {
+        "active": 0.5, "refresh": 2, "gamma": 0.4, "active_preserve": True
+    }  # fmt: skip
     jsonschema.validate(data, CONTRACT)
     assert [k["layer"] for k in data["pruned"]["kept"]] == [2, 4]
     for kept in data["pruned"]["kept"]:

@@ -26,9 +26,16 @@ Prune = Annotated[
 ]
 Preset = Annotated[str, typer.Option(help=f"Schedule where --prune is not given: {', '.join(PRESETS)}.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="JSON config or preset file of `tune`.")]
-Method = Annotated[str | None, typer.Option(help="Pruning method [default: sliminfer].")]
+Method = Annotated[str | None, typer.Option(help="Pruning method (default: sliminfer).")]
 Active = Annotated[float | None, typer.Option(help="What decode attends to, as a fraction of the survivors.")]
-Decode = Annotated[str | None, typer.Option(help="Who chooses it: blocks, retrieval or lychee [default: blocks].")]
+Refresh = Annotated[int | None, typer.Option(help="Decode steps between two looks at this working set (default: 8).")]
+Gamma = Annotated[
+    float | None, typer.Option(help="Blocks are swapped when less of it than this is still wanted (default: 0.9).")
+]
+ActivePreserve = Annotated[
+    bool | None, typer.Option(help="Whether the layers before the first prune step have a working set as well.")
+]
+Decode = Annotated[str | None, typer.Option(help="Who chooses it: blocks, retrieval or lychee (default: blocks).")]
 MatchFlops = Annotated[
     float | None, typer.Option(help="Solve the method's keeps for this FLOP speed-up of the prefill, such as 2.3.")
 ]

@@ -26,6 +26,9 @@ def command(
     method: options.Method = None,
     match_flops: options.MatchFlops = None,
     active: options.Active = None,
+    refresh: options.Refresh = None,
+    gamma: options.Gamma = None,
+    active_preserve: options.ActivePreserve = None,
     decode: options.Decode = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
@@ -47,7 +50,10 @@ def command(
 
     text = load_document(document).text
     loaded = options.load(model, device, dtype, attention)
-    changes = {name: value for name, value in (("active", active), ("decode", decode)) if value is not None}
+    decoding = {
+        "active": active, "refresh": refresh, "gamma": gamma, "active_preserve": active_preserve, "decode": decode,
+    }  # fmt: skip
+    changes = {name: value for name, value in decoding.items() if value is not None}
     slim_config = options.make_config(loaded.layers, prune, preset, config, method, **changes)
     if match_flops is not None:
         prompt = build_prompt(loaded.tokenizer, text, question)

@@ -108,12 +108,3 @@ def test_repeated_runs_give_a_median(open_page: Open) -> None:
     run_to_the_end(tab)
     expect(tab.locator("#status")).to_contain_text("3 runs of each side")
     expect(tab.locator("#details")).to_contain_text("Median of 3 runs of each side")
-
-
-def test_the_cache_tab_shows_blocks_that_wait_on_the_host(open_page: Open) -> None:
-    tab = open_page()
-    tab.get_by_role("tab", name="Cache").click()
-    tab.get_by_role("button", name="Run with half of the kept blocks").click()
-    expect(tab.locator("#status .status.done")).to_be_visible(timeout=60_000)
-    expect(tab.locator("#residency")).to_contain_text("on the host")
-    expect(tab.locator("#cache-bytes .main-svg").first).to_be_visible()

@@ -19,8 +19,7 @@ from viz.page.setup import MAX_STEPS, Setup, preset_of, preset_steps
 FULL = Setup(
     model="some/model", example="tower", question="What & who? ü=1%", steps=(PruneStep(3, 0.255), PruneStep(7, 512)),
     max_new_tokens=7, temperature=0.7, top_p=0.9, seed=5, block_size=64, sink=2, local=128, query_window=8,
-    active=0.4, refresh=4, gamma=0.5,
-    repeats=3,
+    active=0.4, refresh=4, gamma=0.5, active_preserve=True, decode_unit_size=16, repeats=3,
 )  # fmt: skip
 
 
@@ -48,6 +47,13 @@ def test_read_steps_takes_as_many_rows_as_are_shown() -> None:
     layers, keeps = (3, 5, 6), (50.0, 12.5, 100.0)
     assert read_steps((2, *layers, *keeps)) == (PruneStep(3, 0.5), PruneStep(5, 0.125))
     assert len(read_steps((MAX_STEPS, *layers, *keeps))) == MAX_STEPS
+
+
+def test_decode_memory_is_off_until_the_working_set_is_less_than_all() -> None:
+    assert Setup().config() == SlimConfig()
+    config = FULL.config()
+    assert (config.active, config.refresh, config.gamma) == (0.4, 4, 0.5)
+    assert (config.active_preserve, config.decode_unit_size) == (True, 16)
 
 
 def test_the_card_promises_what_the_engine_then_does() -> None:

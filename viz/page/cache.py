@@ -1,4 +1,7 @@
-"""The Cache tab: where the blocks of the pruned prompt were while the answer was written."""
+"""The Cache tab: where the blocks of the pruned prompt were while the answer was written.
+
+A CPU has no second memory to copy to, so the times there come from the same plan on a simulated link.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-import plotly.graph_objects as go
+import numpy as np
 
-from sliminfer.cache.timeline import Timeline, measured
-from viz.figures.plotly_chart import plotly_figure
+from sliminfer.cache import Link
+from sliminfer.cache.timeline import Timeline, measured, replay
+from sliminfer.metrics import RunMetrics
 from viz.figures.residency import bytes_chart, residency_grid
+from viz.figures.words import seconds
+from viz.page import curve, link_input
+from viz.page.curve import Curve
 from viz.page.live import LiveRun
+from viz.page.session import Visitor
 
 HINT = (
     '<p class="hint">While the answer is written, a part of the kept blocks can stay on the device and the rest wait '
-    "on the host: <b>Decode working set</b> in the settings says how many. Here you see which blocks were where at "
+    "on the host: <b>Working set</b> under <b>Decode memory</b> says how many. Here you see which blocks were where at "
     "each step. At 1, all of them stay and nothing moves.</p>"
 )
+# What "Run with half ..." sets: with a look at every step, a short answer too moves blocks.
+HALF = {"active": 0.5, "refresh": 1}
 
 
 @dataclass(frozen=True)
@@ -25,43 +35,63 @@ class CacheTab:
     """The tab's components."""
 
     half: gr.Button
+    link: gr.HTML
     residency: gr.HTML
-    caption: gr.HTML
-    bytes: gr.Plot
-    table: gr.HTML
+    bytes: Curve
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.residency, self.caption, self.bytes, self.table]
+        return [self.link, self.residency, *self.bytes.outputs]
 
-    def updates(self, live: LiveRun) -> dict[Any, Any]:
+    def updates(self, live: LiveRun, link: Link) -> dict[Any, Any]:
         """Updates that show the pruned side's cache, or the hint where there is nothing to show."""
-        timeline = timeline_of(live)
+        timeline = timeline_of(live, link)
         if timeline is None:
-            return {self.residency: HINT, self.caption: "", self.bytes: gr.Plot(visible=False), self.table: ""}
-        chart = bytes_chart(timeline)
-        figure: go.Figure = plotly_figure(chart)
+            return {self.link: gr.HTML(visible=False), self.residency: HINT, **self.bytes.cleared()}
         return {
+            self.link: gr.HTML(visible=timeline.simulated, value=link_input.index_of(link), note=_note(live)),
             self.residency: residency_grid(timeline).html(),
-            self.caption: chart.caption(),
-            self.bytes: gr.Plot(figure, visible=True),
-            self.table: f'<div class="fig">{chart.table.details()}</div>',
+            **self.bytes.drawn(bytes_chart(timeline)),
         }
+
+    def relink(self, visitor: Visitor, place: int) -> dict[Any, Any]:
+        """The slider was let go: the same plan over another link."""
+        visitor.link = link_input.link_at(place)
+        return self.updates(visitor.run, visitor.link)
 
 
 def build() -> CacheTab:
     """Lay the tab out, before any run."""
-    half = gr.Button("Run with half of the kept blocks on the device", size="sm", scale=0, elem_id="half")
+    half = gr.Button(
+        "Run with half of the kept blocks on the device, a look at every step", size="sm", scale=0, elem_id="half"
+    )
+    link = link_input.build(Link())
     residency = gr.HTML(HINT, elem_id="residency", apply_default_css=False)
-    caption = gr.HTML("", apply_default_css=False)
-    picture = gr.Plot(visible=False, show_label=False, container=False, elem_id="cache-bytes")
-    table = gr.HTML("", apply_default_css=False)
-    return CacheTab(half, residency, caption, picture, table)
+    return CacheTab(half, link, residency, curve.build("cache-bytes"))
 
 
-def timeline_of(live: LiveRun) -> Timeline | None:
-    """The pruned side's cache over the decode steps; None before it has finished."""
+def timeline_of(live: LiveRun, link: Link) -> Timeline | None:
+    """The pruned side's cache over the decode steps, on a CPU over `link`; None where there is nothing to show."""
     pruned = live.view.pruned
     if pruned.metrics is None or not pruned.cache:
         return None
-    return measured(pruned.cache, pruned.metrics.token_at)
+    steps = len(pruned.metrics.token_at) - 1
+    if pruned.metrics.device != "cpu" or not steps:
+        return measured(pruned.cache, pruned.metrics.token_at)
+    return replay(pruned.cache, steps, layer_seconds(live, pruned.metrics), link)
+
+
+def layer_seconds(live: LiveRun, metrics: RunMetrics) -> float:
+    """Seconds that one layer took for one token: a layer's share of the median decode step, copies left out."""
+    timeline = measured(live.view.pruned.cache, metrics.token_at)
+    return float(np.median((timeline.step_s - timeline.stall_s)[1:])) / len(metrics.tokens_per_layer)
+
+
+def _note(live: LiveRun) -> str:
+    metrics = live.view.pruned.metrics
+    if metrics is None or len(metrics.token_at) < 2:
+        return ""
+    return (
+        "Simulated: on a CPU nothing has to travel. The loads of this run are played over the chosen link, while each "
+        f"layer computes for {seconds(layer_seconds(live, metrics))} a token, as it did here."
+    )

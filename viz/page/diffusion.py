@@ -14,12 +14,12 @@ from sliminfer.blocks import Span
 from sliminfer.diffusion import DiffusionPlan, DiffusionResult, probe
 from sliminfer.engine import RunRequest
 from sliminfer.errors import ConfigError, SlimError
-from viz.figures.chart import Chart
 from viz.figures.diffusion import attention_chart, finding, removal_chart, similarity_grid
-from viz.figures.plotly_chart import plotly_figure
 from viz.figures.words import escape, plural
+from viz.page import curve
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
+from viz.page.curve import Curve
 from viz.page.panes import status
 from viz.page.run_events import RunBar
 from viz.page.session import Visitor
@@ -38,27 +38,6 @@ HINT = (
 )
 
 Updates = dict[Any, Any]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A chart with its caption above and its table below."""
-
-    caption: gr.HTML
-    plot: gr.Plot
-    table: gr.HTML
-
-    @property
-    def outputs(self) -> list[Any]:
-        return [self.caption, self.plot, self.table]
-
-    def drawn(self, chart: Chart) -> Updates:
-        """Updates that show `chart`."""
-        return {
-            self.caption: chart.caption(),
-            self.plot: gr.Plot(plotly_figure(chart), visible=True),
-            self.table: f'<div class="fig">{chart.table.details()}</div>',
-        }
 
 
 @dataclass(frozen=True)
@@ -95,16 +74,10 @@ def build() -> DiffusionTab:
         start = gr.Button("Measure diffusion", size="sm", scale=0, elem_id="measure-diffusion")
         take = gr.Button("Take the text selected in the document", size="sm", scale=0, elem_id="take-selection")
     words = gr.HTML("", elem_id="diffusion-words", apply_default_css=False)
-    removal = _curve("removal")
-    attention = _curve("attention")
+    removal = curve.build("curve-removal")
+    attention = curve.build("curve-attention")
     picture = gr.HTML("", elem_id="similarity", apply_default_css=False)
     return DiffusionTab(phrase, gr.State(None), every, take, start, words, attention, removal, picture)
-
-
-def _curve(name: str) -> Curve:
-    caption = gr.HTML("", apply_default_css=False)
-    plot = gr.Plot(visible=False, show_label=False, container=False, elem_id=f"curve-{name}")
-    return Curve(caption, plot, gr.HTML("", apply_default_css=False))
 
 
 def find_passage(text: str, phrase: str, evidence: tuple[Span, ...], picked: Span | None = None) -> Span:

@@ -100,12 +100,19 @@ def _wire_run(events: RunEvents, sharing: ShareEvents, visitor: gr.State) -> Non
     bar, box = events.bar, sharing.box
     shown = [bar.run, bar.stop, bar.status, *events.compare.outputs, *events.kept.outputs, *events.cache.outputs]
     inputs = [visitor, *events.inputs]
-    half = events.cache.half.click(lambda: 0.5, None, events.controls.active, queue=False, **QUIET)
+    settings = events.controls.settings
+    half = events.cache.half.click(
+        lambda: list(cache.HALF.values()), None, [settings[name] for name in cache.HALF], queue=False, **QUIET
+    )
     for started in (bar.run.click, half.then):
         ready = started(events.prepare, inputs, shown, queue=False, **QUIET)
         running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **QUIET)
         running.failure(events.failed, None, shown, queue=False, **QUIET)
         running.then(sharing.files, visitor, box.downloads, queue=False, **QUIET)
+    relinked = events.cache.link.change(
+        events.cache.relink, [visitor, events.cache.link], events.cache.outputs, queue=False, **QUIET
+    )
+    relinked.then(sharing.files, visitor, box.downloads, queue=False, **QUIET)
     bar.stop.click(events.stop, None, [bar.run, bar.stop, bar.status], queue=False, **QUIET)
 
 

@@ -75,7 +75,7 @@ class RunEvents:
             **self.compare.updates(blank, figures=True),
             self.kept.glance: "",
             self.kept.map: kept.MAP_HINT,
-            **self.cache.updates(blank),
+            **self.cache.updates(blank, visitor.link),
         }
 
     def run(self, visitor: Visitor, request: gr.Request, pasted: str, *values: Any) -> Iterator[Updates]:
@@ -111,7 +111,7 @@ class RunEvents:
             self.bar.status: status(failure, "error") if failure else progress(live),
             **self._drawn(visitor, live, figures=True),
             **self._marked(visitor),
-            **self.cache.updates(live),
+            **self.cache.updates(live, visitor.link),
             **self.bar.idle(),
         }
 

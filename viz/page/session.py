@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from sliminfer.blocks import Span
+from sliminfer.cache import Link
 from sliminfer.diffusion import DiffusionResult
 from sliminfer.documents import Document
 from sliminfer.prompts import Prompt
@@ -30,6 +31,7 @@ class Visitor:
         ran: the setup of `run`.
         run: the last run, as far as it came.
         spread: the last measurement of diffusion, with the document it was made on.
+        link: between device and host, where the cache's transfers are simulated.
     """
 
     document: Document | None = None
@@ -39,6 +41,7 @@ class Visitor:
     key: str = ""
     run: LiveRun = field(default_factory=LiveRun)
     spread: tuple[Document, DiffusionResult] | None = None
+    link: Link = field(default_factory=Link)
 
 
 class StopFlags:

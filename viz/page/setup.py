@@ -41,6 +41,8 @@ class Setup:
     active: float = 1.0
     refresh: int = 8
     gamma: float = 0.9
+    active_preserve: bool = False
+    decode_unit_size: int = 8
     repeats: int = 1
 
     def config(self) -> SlimConfig:
@@ -54,13 +56,19 @@ class Setup:
             active=self.active if self.active < 1 else None,
             refresh=self.refresh,
             gamma=self.gamma,
+            active_preserve=self.active_preserve,
+            decode_unit_size=self.decode_unit_size,
         )
 
     def to_query(self) -> str:
         """The setup as a URL query with only what differs from the defaults."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         plain = Setup()
-        query = {n: v for n, v in values.items() if n not in ("steps",) and v != getattr(plain, n)}
+        query = {
+            name: int(value) if isinstance(value, bool) else value
+            for name, value in values.items()
+            if name != "steps" and value != getattr(plain, name)
+        }
         if self.steps:
             query["prune"] = ",".join(f"{s.layer}:{_keep_text(s.keep)}" for s in self.steps)
         return urlencode(query)
@@ -73,11 +81,12 @@ class Setup:
             if f.name == "steps" or f.name not in query:
                 continue
             kind = type(getattr(start, f.name))
+            text = query[f.name]
             try:
-                changes[f.name] = kind(query[f.name])
+                changes[f.name] = bool(int(text)) if kind is bool else kind(text)
             except ValueError as error:
                 raise ConfigError(
-                    f"The link's {f.name} {query[f.name]!r} is not a number: correct the link, or set it by hand."
+                    f"The link's {f.name} {text!r} is not a number: correct the link, or set it by hand."
                 ) from error
         if "prune" in query:
             changes["steps"] = parse_steps(query["prune"])[:MAX_STEPS]

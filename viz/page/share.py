@@ -94,7 +94,7 @@ def write_files(visitor: Visitor, folder: Path) -> tuple[Path, Path, Path]:
     view, setup = visitor.run.view, visitor.ran
     prompt = view.pruned.prompt
     evidence = () if prompt is None else token_evidence(prompt, visitor.evidence)
-    timeline = timeline_of(visitor.run)
+    timeline = timeline_of(visitor.run, visitor.link)
     extra: dict[str, Figure] = (
         {} if timeline is None else {"residency": residency_grid(timeline), "kv_bytes": bytes_chart(timeline)}
     )
