@@ -30,8 +30,8 @@ part ttft 130 "$python" -m sliminfer bench --shape llama-3.1-8b --lengths 8192,3
   --rounds 3 --against hf --json "$out/ttft.json"
 part ttft_128k 110 "$python" -m sliminfer bench --shape llama-3.1-8b --lengths 131072 --preset paper,aggressive \
   --rounds 1 --against hf --json "$out/ttft_128k.json"
-part end_to_end 80 "$python" -m sliminfer bench --shape llama-3.1-8b --lengths 32768 --preset paper --rounds 1 \
-  --new-tokens 512 --json "$out/end_to_end.json"
+part end_to_end 110 "$python" -m sliminfer bench --shape llama-3.1-8b --lengths 32768 --preset paper --rounds 1 \
+  --new-tokens 512 --against hf --json "$out/end_to_end.json"
 part kernels 80 "$python" benchmarks/kernel_times.py --tokens 32768 --json "$out/kernels.json"
 part cache 70 "$python" benchmarks/cache.py --shape meta-llama/Llama-3.1-8B-Instruct --tokens 32768 --steps 60 \
   --json "$out/cache.json"
