@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.tiny import tiny_model, tiny_tokenizer
+from viz.figures.stored import FOLDER
 from viz.page.examples import Example, Suggestion
 from viz.page.serve import open_site, serve
 from viz.page.site import Site
@@ -17,6 +19,7 @@ LINE = "On day {n} the keeper of the north tower wrote the weather down and lit 
 FACT = "The code of the gate is 48213. "
 QUESTION = "What is the code of the gate?"
 LAYERS = 12
+BENCH = Path(__file__).resolve().parents[1] / "figures" / "bench_demo_256.json"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,14 @@ def write_examples(folder: Path) -> tuple[Example, ...]:
     return tuple(made)
 
 
+def write_benchmarks(folder: Path) -> Path:
+    """One evaluation and one timing, as the commands wrote them."""
+    folder.mkdir()
+    for kept in (FOLDER / "eval_demo_1k.json", BENCH):
+        shutil.copy(kept, folder)
+    return folder
+
+
 def free_port() -> int:
     """A port that nobody listened on a moment ago."""
     with socket.socket() as probe:
@@ -69,6 +80,7 @@ def served(folder: Path) -> Iterator[Served]:
     site = open_site(str(write_model(folder / "model")), "cpu", "float32", "paper", write_examples(folder))
     site.start = replace(site.start, max_new_tokens=8)
     site.probe_flops = 1e9
+    site.benchmarks = write_benchmarks(folder / "benchmarks")
     page = serve(site, "127.0.0.1", free_port(), prevent_thread_lock=True)
     try:
         yield Served(page.local_url, site)

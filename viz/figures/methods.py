@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from viz.figures.chart import Axis, Chart, Line, Points, Symbol, values
 from viz.figures.grid import SHARES, Grid, share_levels
 from viz.figures.kept_map import KeptMap, kept_tile
 from viz.figures.table import Table
-from viz.figures.words import number, percent, plural, seconds, size, times
+from viz.figures.words import DASH, number, percent, plural, seconds, size, times
 
 WIDTH = 1024
 
@@ -34,7 +35,7 @@ class Outcome:
     Attributes:
         name: the method, in whose colour and under whose name it is drawn.
         setting: what distinguishes it from the method's other outcomes, as in "4:0.25,8:0.125".
-        accuracy: share of right answers, in [0, 1].
+        accuracy: share of right answers, in [0, 1]; NaN where nobody knows the answer.
         ttft_s: median time to first token in seconds.
     """
 
@@ -107,8 +108,8 @@ def pareto(outcomes: Sequence[Outcome]) -> list[Outcome]:
 def accuracy_chart(outcomes: Sequence[Outcome], yours: Outcome | None = None, front: bool = False) -> Chart:
     """Accuracy against time to first token, a colour and a shape per method.
 
-    `yours` marks the visitor's own run. `front` joins the outcomes that no other beats: use it where many
-    settings were swept.
+    `yours` marks the visitor's own run, by its time alone where its accuracy is NaN. `front` joins the outcomes
+    that no other beats: use it where many settings were swept.
     """
     names = list(dict.fromkeys(outcome.name for outcome in outcomes))
     marks: list[Line | Points] = []
@@ -124,31 +125,35 @@ def accuracy_chart(outcomes: Sequence[Outcome], yours: Outcome | None = None, fr
                 steps=True,
             )
         )
-    for index, name in enumerate(names):
+    for name, (role, symbol) in _styles(names).items():
         own = [outcome for outcome in outcomes if outcome.name == name]
         marks.append(
             Points(
                 name,
                 values([outcome.ttft_s for outcome in own]),
                 values([outcome.accuracy for outcome in own]),
-                tuple("" if len(own) > 1 else name for _ in own),
-                _ROLES[index % len(_ROLES)],
-                _SYMBOLS[index // len(_ROLES) % len(_SYMBOLS)],
+                tuple("" for _ in own),
+                role,
+                symbol,
             )
         )
-    if yours is not None:
+    if yours is not None and isfinite(yours.accuracy):
         at = values([yours.ttft_s]), values([yours.accuracy])
         marks.append(Points("your run", *at, ("your run",), "ink", "cross"))
+    elif yours is not None:
+        marks.append(Line("your run", values([yours.ttft_s] * 2), values(_reach(outcomes)), "ink", "dash"))
     on_front = {(o.name, o.setting) for o in pareto(outcomes)}
     rows = [
         (o.name, o.setting, percent(o.accuracy), seconds(o.ttft_s), "yes" if (o.name, o.setting) in on_front else "no")
         for o in outcomes
     ]
+    if yours is not None:
+        rows.append(("your run", yours.setting, percent(yours.accuracy), seconds(yours.ttft_s), DASH))
     return Chart(
         title="Accuracy against time to first token",
         note="Up is more accurate, left is faster.",
         x=Axis("time to first token, s", log=True),
-        y=Axis("accuracy", percent=True, low=-0.03, high=1.08),
+        y=Axis("accuracy", percent=True),
         marks=tuple(marks),
         table=Table.of(
             "Accuracy against time to first token",
@@ -158,5 +163,16 @@ def accuracy_chart(outcomes: Sequence[Outcome], yours: Outcome | None = None, fr
     )
 
 
-_ROLES = ("kept", "warm", "fresh", "plain")
-_SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond")
+def _reach(outcomes: Iterable[Outcome]) -> tuple[float, float]:
+    """From the lowest accuracy to the highest there can be."""
+    return min((outcome.accuracy for outcome in outcomes), default=0.0), 1.0
+
+
+def _styles(names: Iterable[str]) -> dict[str, tuple[str, Symbol]]:
+    """Colour role and shape of each method; full and SlimInfer look as on the rest of the page."""
+    others = ((role, symbol) for symbol in _SHAPES for role in ("warm", "fresh", "kept", "plain"))
+    return {name: _OURS.get(name) or next(others) for name in names}
+
+
+_OURS: dict[str, tuple[str, Symbol]] = {"full": ("plain", "circle"), "sliminfer": ("kept", "circle")}
+_SHAPES: tuple[Symbol, ...] = ("square", "diamond", "cross")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from viz.figures.stored import timings
 from viz.figures.words import count, escape, size
 from viz.page.site import Site
 
@@ -78,13 +79,21 @@ def html(site: Site) -> str:
         stores=_picture((1, 0, 0, 0, 0, 1, 0, 1)),
     )
     numbers = "".join(f"<dt>{name}</dt><dd>{meaning}</dd>" for name, meaning in _NUMBERS)
-    return f"<article>{method}<h2>Every number</h2><dl>{numbers}</dl>{_machine(site)}{_LIMITS}</article>"
+    return (
+        f"<article>{method}<h2>Every number</h2><dl>{numbers}</dl>{_machine(site)}{_measured(site)}{_LIMITS}</article>"
+    )
 
 
 def _picture(shares: tuple[float, ...]) -> str:
     """Eight blocks of a prompt, as high as what the step gives or leaves them."""
     bars = "".join(f'<i class="on" style="--h:{100 * share:.0f}%"></i>' for share in shares)
     return f'<div class="stairs plan" aria-hidden="true">{bars}</div>'
+
+
+def _measured(site: Site) -> str:
+    """What `sliminfer bench` found on named machines; nothing where no results are kept."""
+    figures = "".join(chart.html() for chart in timings(site.benchmarks))
+    return f"<h2>Measured</h2>{figures}" if figures else ""
 
 
 def _machine(site: Site) -> str:

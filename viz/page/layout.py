@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from viz.figures.theme import script
-from viz.page import about, api, cache, compare, controls, diffusion, kept, methods, share, theme
+from viz.page import about, api, cache, compare, controls, diffusion, kept, methods, share, stored, theme
 from viz.page.diffusion import DiffusionEvents
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
@@ -19,6 +19,7 @@ from viz.page.schedule_input import promise
 from viz.page.session import TIME_TO_LIVE_S, Visitor
 from viz.page.share import ShareEvents
 from viz.page.site import Site
+from viz.page.stored import StoredView
 from viz.page.stream import ENGINE_QUEUE
 
 TITLE = "SlimInfer Studio"
@@ -60,14 +61,19 @@ def build(site: Site) -> gr.Blocks:
                         spreading = diffusion.build()
                     with gr.Tab("Cache", id="cache"):
                         caching = cache.build()
-                    with gr.Tab("Methods", id="methods"):
+                    with gr.Tab("Methods", id="methods") as methods_tab:
                         rivals = methods.build()
+                        evaluated = stored.build(site)
                     with gr.Tab("About", id="about"):
                         gr.HTML(about.html(site), elem_id="about", apply_default_css=False)
                 box = share.build()
         documents = DocumentEvents(site, chosen, keeping, line)
         sharing = ShareEvents(site, chosen, box, line)
-        _wire_run(RunEvents(site, chosen, bar, comparing, keeping, caching), sharing, visitor)
+        _wire_run(RunEvents(site, chosen, bar, comparing, keeping, caching), sharing, evaluated, visitor)
+        gr.on(
+            [methods_tab.select, evaluated.chosen.input], evaluated.drawn, [visitor, evaluated.chosen],
+            evaluated.plot.outputs, queue=False, **QUIET,
+        )  # fmt: skip
         _wire_document(documents, visitor)
         spread = DiffusionEvents(site, chosen, bar, spreading)
         for events in (spread, MethodsEvents(site, chosen, bar, rivals)):
@@ -96,7 +102,7 @@ def launch_options(site: Site) -> dict[str, Any]:
     }
 
 
-def _wire_run(events: RunEvents, sharing: ShareEvents, visitor: gr.State) -> None:
+def _wire_run(events: RunEvents, sharing: ShareEvents, evaluated: StoredView, visitor: gr.State) -> None:
     bar, box = events.bar, sharing.box
     shown = [bar.run, bar.stop, bar.status, *events.compare.outputs, *events.kept.outputs, *events.cache.outputs]
     inputs = [visitor, *events.inputs]
@@ -109,6 +115,7 @@ def _wire_run(events: RunEvents, sharing: ShareEvents, visitor: gr.State) -> Non
         running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **QUIET)
         running.failure(events.failed, None, shown, queue=False, **QUIET)
         running.then(sharing.files, visitor, box.downloads, queue=False, **QUIET)
+        running.then(evaluated.drawn, [visitor, evaluated.chosen], evaluated.plot.outputs, queue=False, **QUIET)
     relinked = events.cache.link.change(
         events.cache.relink, [visitor, events.cache.link], events.cache.outputs, queue=False, **QUIET
     )

@@ -103,24 +103,18 @@ class MethodsEvents:
             return
         session = str(request.session_hash)
         flag = self.site.stops.begin(session)
+        names = ["full", *chosen]
         finished: dict[str, SideView] = {}
         configs: dict[str, SlimConfig] = {}
         at = SideView("full")
+        last = status(f"Done: {len(chosen)} methods at {speedup:g} times less arithmetic.", "done")
 
         def start() -> Iterator[Event]:
             return self._events(setup, wanted, chosen, speedup, configs)
 
         yield {**self.bar.busy("Solving every method for the same arithmetic …"), self.tab.strips: ""}
-        names = ["full", *chosen]
-        last = status(f"Done: {len(chosen)} methods at {speedup:g} times less arithmetic.", "done")
         try:
-            work = beats(
-                self.site,
-                str(request.session_hash),
-                flag,
-                lambda: self._events(setup, wanted, chosen, speedup, configs),
-            )
-            for beat in work:
+            for beat in beats(self.site, session, flag, start):
                 for event in beat.items:
                     at = (SideView(event.side) if at.metrics is not None else at).after(event)
                     if at.error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sliminfer.config import DEFAULT_PRESET, PruneStep
 from sliminfer.documents.document import DEFAULT_LIMITS
 from sliminfer.errors import ModelError
 from sliminfer.models import KnownModel
 from sliminfer.prompts import build_prompt
+from viz.figures.stored import FOLDER
 from viz.page.examples import Example
 from viz.page.model_picker import Offer, offers
 from viz.page.session import ResultStore, StopFlags
@@ -28,6 +30,7 @@ class Site:
         models: models on offer by name; nothing else is ever loaded for a visitor.
         examples: the example documents.
         upload_limit: most bytes of an upload.
+        benchmarks: folder of the results measured before, as `eval` and `bench` wrote them.
         probe_flops: what one measurement of diffusion may take, None for about a minute's work.
     """
 
@@ -36,6 +39,7 @@ class Site:
     models: Mapping[str, KnownModel]
     examples: tuple[Example, ...]
     upload_limit: int = DEFAULT_LIMITS.max_bytes
+    benchmarks: Path = FOLDER
     probe_flops: float | None = None
     stops: StopFlags = field(default_factory=StopFlags)
     results: ResultStore = field(default_factory=ResultStore)

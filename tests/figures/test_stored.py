@@ -1,0 +1,75 @@
+"""Results kept as files: what `eval` and `bench` wrote is shown as it stands, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from sliminfer.bench import BenchRow
+from viz.figures.export import png_bytes
+from viz.figures.methods import Outcome, accuracy_chart
+from viz.figures.stored import FOLDER, studies, timings
+
+BENCH = Path(__file__).with_name("bench_demo_256.json")  # sliminfer bench --shape demo --lengths 256 --rounds 1
+
+
+def test_a_bench_file_becomes_a_figure_with_its_machine() -> None:
+    (chart,) = timings(BENCH.parent)
+    data = json.loads(BENCH.read_text(encoding="utf-8"))
+    assert chart.title == f"demo on {data['provenance']['cpu']}, {data['threads']} threads"
+    (group,) = chart.groups
+    assert group.name == "256 tokens"
+    assert [bar.name for bar in group.bars] == ["full", "paper"]
+    assert [bar.length for bar in group.bars] == [row["ttft_s"]["most"] for row in data["rows"]]
+    assert chart.table.rows[1][5] == f"{data['rows'][1]['speedup']['median']:.2f}×"
+    assert data["provenance"]["command"] in chart.table.caption
+    assert png_bytes(chart)
+
+
+def test_a_gpu_is_named_and_shapes_have_figures_of_their_own(tmp_path: Path) -> None:
+    data = json.loads(BENCH.read_text(encoding="utf-8"))
+    data["device"] = "NVIDIA H100 80GB HBM3"
+    data["rows"] += [row | {"shape": "llama-3.1-8b", "tokens": 32768} for row in data["rows"]]
+    (tmp_path / "h100.json").write_text(json.dumps(data), encoding="utf-8")
+    titles = [chart.title for chart in timings(tmp_path)]
+    assert titles == ["demo on NVIDIA H100 80GB HBM3", "llama-3.1-8b on NVIDIA H100 80GB HBM3"]
+
+
+def test_bench_still_writes_what_is_read_here() -> None:
+    (row, *_) = json.loads(BENCH.read_text(encoding="utf-8"))["rows"]
+    assert row.keys() <= {field.name for field in fields(BenchRow)}
+
+
+def test_an_evaluation_gives_an_outcome_a_variant() -> None:
+    kept = json.loads((FOLDER / "eval_demo_1k.json").read_text(encoding="utf-8"))
+    study = next(study for study in studies(FOLDER) if study.context == 1024 and study.model == "demo")
+    assert [outcome.name for outcome in study.outcomes] == ["full", "sliminfer", "streaming", "random"]
+    for outcome in study.outcomes:
+        own = [row for row in kept["results"] if row["variant"] == outcome.name]
+        assert outcome.accuracy == pytest.approx(fmean(row["accuracy"] for row in own))
+        assert min(row["ttft_s"] for row in own) <= outcome.ttft_s <= max(row["ttft_s"] for row in own)
+    assert study.outcomes[1].setting == "4:25 %, 8:12.5 %"
+    assert "50 examples each of needle, multikey, quote, tracking" in study.source
+
+
+def test_other_files_are_passed_over(tmp_path: Path) -> None:
+    shutil.copy(BENCH, tmp_path / "bench.json")
+    shutil.copy(FOLDER / "eval_demo_1k.json", tmp_path / "eval.json")
+    for name, text in (("half.json", '{"rows": ['), ("list.json", "[]"), ("other.json", '{"rows": [{"cache": "x"}]}')):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert len(timings(tmp_path)) == 1
+    assert len(studies(tmp_path)) == 1
+
+
+def test_your_run_is_a_point_where_its_answer_can_be_judged_and_a_line_where_not() -> None:
+    outcomes = [Outcome("full", "", 0.9, 2.0), Outcome("sliminfer", "4:25 %", 0.8, 1.0)]
+    judged = accuracy_chart(outcomes, Outcome("your run", "mine", 1.0, 0.5))
+    assert (judged.marks[-1].x.tolist(), judged.marks[-1].y.tolist()) == ([0.5], [1.0])
+    timed = accuracy_chart(outcomes, Outcome("your run", "mine", float("nan"), 0.5))
+    assert (timed.marks[-1].x.tolist(), timed.marks[-1].y.tolist()) == ([0.5, 0.5], [0.8, 1.0])
+    assert timed.table.rows[-1] == ("your run", "mine", "–", "500 ms", "–")

@@ -1,0 +1,165 @@
+"""Results measured before and kept as files of `eval` and `bench`: accuracy against time, and times by machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from viz.figures.bars import Bar, BarChart, Group, Segment
+from viz.figures.methods import Outcome
+from viz.figures.table import Table
+from viz.figures.theme import ASSETS
+from viz.figures.words import count, percent, plural, rate, seconds, size, times
+
+FOLDER = ASSETS / "benchmarks"
+_TIMED = {"shape", "tokens", "variant", "rounds", "ttft_s", "speedup", "flop_speedup", "efficiency", "kv_bytes"}
+_JUDGED = {"suite", "context", "method", "variant", "accuracy", "ttft_s"}
+_STOCK = {"hf": "stock transformers"}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What one evaluation found at one prompt length.
+
+    Attributes:
+        model: the model's name.
+        source: prompts, examples and machine, in words.
+        outcomes: one per variant that ran on every suite: mean accuracy, and the mean of the suites' median TTFT.
+    """
+
+    model: str
+    context: int
+    source: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.model}, {plural(self.context, 'token')}"
+
+
+def studies(folder: Path) -> tuple[Study, ...]:
+    """The evaluations kept in `folder`, file by file, by rising prompt length; other files are passed over."""
+    return tuple(
+        _study(data, context)
+        for data in _documents(folder, "results", _JUDGED)
+        for context in sorted({row["context"] for row in data["results"]})
+    )
+
+
+def timings(folder: Path) -> tuple[BarChart, ...]:
+    """A figure for each shape in each `bench` file of `folder`; other files are passed over."""
+    return tuple(
+        _timing(data, shape)
+        for data in _documents(folder, "rows", _TIMED)
+        for shape in dict.fromkeys(row["shape"] for row in data["rows"])
+    )
+
+
+def machine(data: Mapping[str, Any]) -> str:
+    """The machine of a result file: the GPU's name, or the processor's with its threads."""
+    origin = data.get("provenance", {})
+    if data.get("device", "cpu") != "cpu":
+        return str(data["device"])
+    return f"{origin.get('cpu', 'a CPU')}, {plural(int(origin.get('cpu_threads', 1)), 'thread')}"
+
+
+def _documents(folder: Path, key: str, names: set[str]) -> Iterator[dict[str, Any]]:
+    """The JSON files whose list under `key` has rows, all of them with the fields `names`."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            _log.warning("%s is not JSON and is not shown", path.name)
+            continue
+        rows = data.get(key) if isinstance(data, dict) else None
+        if isinstance(rows, list) and rows and all(isinstance(row, dict) and names <= row.keys() for row in rows):
+            yield data
+
+
+def _study(data: Mapping[str, Any], context: int) -> Study:
+    rows = [row for row in data["results"] if row["context"] == context]
+    suites = list(dict.fromkeys(row["suite"] for row in rows))
+    settings = {v["variant"]: _setting(v["config"]) for v in data.get("variants", ()) if v["context"] == context}
+    outcomes = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == variant and None not in (row["accuracy"], row["ttft_s"])]
+        if len(own) == len(suites):
+            accuracy, ttft_s = (fmean(row[name] for row in own) for name in ("accuracy", "ttft_s"))
+            outcomes.append(Outcome(own[0]["method"], settings.get(variant, variant), accuracy, ttft_s))
+    source = (
+        f"{data['model']} on {machine(data)}, prompts of {count(context)} tokens, "
+        f"{plural(int(data.get('examples', 0)), 'example')} each of {', '.join(suites)}."
+    )
+    return Study(str(data["model"]), int(context), source, tuple(outcomes))
+
+
+def _setting(config: Mapping[str, Any]) -> str:
+    steps = (
+        f"{step['layer']}:{percent(step['keep']) if step['keep'] <= 1 else count(step['keep'])}"
+        for step in config["steps"]
+    )
+    return ", ".join(steps)
+
+
+def _timing(data: Mapping[str, Any], shape: str) -> BarChart:
+    """Bars of the time to first token by prompt length and variant; the table has the rest."""
+    rows = [row for row in data["rows"] if row["shape"] == shape]
+    groups = tuple(
+        Group(plural(tokens, "token"), tuple(_bar(row) for row in rows if row["tokens"] == tokens))
+        for tokens in dict.fromkeys(row["tokens"] for row in rows)
+    )
+    origin = data.get("provenance", {})
+    facts = (data.get("dtype"), rows[0].get("attention"), str(origin.get("finished_at", ""))[:10])
+    return BarChart(
+        f"{shape} on {machine(data)}",
+        f"Time to first token, median of {plural(int(rows[0]['rounds']), 'round')}, and its ratio to full; whiskers "
+        f"from lowest to highest. {', '.join(str(fact) for fact in facts if fact)}.",
+        groups,
+        (),
+        Table.of(
+            f"Measured by {origin.get('command') or 'sliminfer bench'}, commit {origin.get('commit') or 'unknown'}",
+            ("Prompt", "Variant", "TTFT", "Lowest", "Highest", "Speed-up", "By FLOPs", "Efficiency", "Prompt’s KV",
+             "Peak memory", "Tokens per second"),
+            [_cells(row) for row in rows],
+        ),
+    )  # fmt: skip
+
+
+def _bar(row: Mapping[str, Any]) -> Bar:
+    variant, ttft = row["variant"], row["ttft_s"]
+    role = "plain" if variant == "full" else "warm" if variant in _STOCK else "kept"
+    ratio = "" if variant == "full" else f", {times(_number(row['speedup']['median']))}"
+    return Bar(
+        _STOCK.get(variant, variant),
+        (Segment(_number(ttft["median"]), role),),
+        f"{seconds(_number(ttft['median']))}{ratio}",
+        (_number(ttft["least"]), _number(ttft["most"])),
+    )
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str | int, ...]:
+    ttft = row["ttft_s"]
+    return (
+        int(row["tokens"]),
+        _STOCK.get(row["variant"], row["variant"]),
+        *(seconds(_number(ttft[name])) for name in ("median", "least", "most")),
+        times(_number(row["speedup"]["median"])),
+        times(_number(row["flop_speedup"])),
+        percent(_number(row["efficiency"])),
+        size(_number(row["kv_bytes"])),
+        size(_number(row.get("peak_bytes"))),
+        rate(_number(row.get("decode_tokens_per_s"))),
+    )
+
+
+def _number(value: float | None) -> float:
+    """A figure of a file, where null stands for none."""
+    return math.nan if value is None else float(value)

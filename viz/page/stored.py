@@ -1,0 +1,69 @@
+"""Stored results on the Methods tab: accuracy against time as it was evaluated, with the visitor's run beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from sliminfer.tasks.scoring import contains_answer
+from viz.figures.methods import Outcome, accuracy_chart
+from viz.figures.stored import Study, studies
+from viz.figures.words import plural
+from viz.page import curve
+from viz.page.curve import Curve
+from viz.page.model_picker import title_of
+from viz.page.session import Visitor
+from viz.page.site import Site
+
+
+@dataclass(frozen=True)
+class StoredView:
+    """The components, over the evaluations they show."""
+
+    site: Site
+    found: tuple[Study, ...]
+    chosen: gr.Dropdown
+    plot: Curve
+
+    def drawn(self, visitor: Visitor, index: int | None) -> dict[Any, Any]:
+        """Updates that show an evaluation, with the visitor's last run if it has one."""
+        if index is None:
+            return gr.skip()
+        study, yours = self.found[index], your_run(self.site, visitor)
+        chart = accuracy_chart(study.outcomes, yours)
+        return self.plot.drawn(replace(chart, note=f"{chart.note} Stored: {study.source}{_about(visitor, yours)}"))
+
+
+def build(site: Site) -> StoredView:
+    """Lay it out, empty until the tab is opened; an evaluation of the page's own model comes first."""
+    found = studies(site.benchmarks)
+    own = next((i for i, study in enumerate(found) if study.model == site.start.model), 0)
+    with gr.Group(elem_classes="choices", visible=bool(found)):
+        chosen = gr.Dropdown(
+            [(study.title, i) for i, study in enumerate(found)], value=own if found else None,
+            label="Stored evaluation", info="Compared with your last run below.", elem_id="stored",
+        )  # fmt: skip
+    return StoredView(site, found, chosen, curve.build("stored-accuracy"))
+
+
+def your_run(site: Site, visitor: Visitor) -> Outcome | None:
+    """The pruned side of the visitor's last run; its accuracy is known for a suggested question only."""
+    metrics, setup = visitor.run.view.pruned.metrics, visitor.ran
+    if metrics is None or setup is None:
+        return None
+    example = site.example(setup.example)
+    suggestion = None if example is None else example.suggestion(setup.question)
+    accuracy = math.nan if suggestion is None else contains_answer(visitor.run.view.pruned.text, suggestion.answer)
+    return Outcome("your run", title_of(setup.model), accuracy, metrics.ttft_s)
+
+
+def _about(visitor: Visitor, yours: Outcome | None) -> str:
+    """What the visitor's mark stands for; empty where there is none."""
+    metrics = visitor.run.view.pruned.metrics
+    if yours is None or metrics is None:
+        return " Run something, and it is marked here."
+    judged = "" if math.isfinite(yours.accuracy) else ", by its time alone, since nobody knows its right answer"
+    return f" Your run: {yours.setting}, pruned, on {plural(metrics.prompt_tokens, 'token')}, on this machine{judged}."
