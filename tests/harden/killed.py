@@ -16,8 +16,9 @@ from typing import Any
 import psutil
 from gradio_client import Client
 
-from tests.harden.server import Server, summarise
+from tests.harden.server import Server
 from tests.harden.soak import own, prune_text
+from tests.harden.verdict import summarise
 
 
 def main() -> int:

@@ -10,8 +10,9 @@ import sys
 
 from gradio_client import Client
 
-from tests.harden.server import running, summarise
+from tests.harden.server import running
 from tests.harden.soak import NEW_TOKENS, own, prune_text
+from tests.harden.verdict import summarise
 
 MOST_GROWTH = 0.01
 SETTLING = 5  # the first 1/5 of the runs fill the allocator's pools

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,9 +15,11 @@ from typing import Any
 
 import httpx
 import psutil
+from transformers.utils.logging import disable_progress_bar
 
 from tests.page.serving import free_port, write_model
 
+disable_progress_bar()  # a script says one line
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 180.0
 
@@ -112,9 +113,3 @@ def running() -> Iterator[Server]:
             yield server
         finally:
             server.stop()
-
-
-def summarise(name: str, figures: dict[str, Any], faults: list[str]) -> int:
-    """Print one line of JSON; the exit code."""
-    print(json.dumps({"script": name, **figures, "faults": faults[:10], "passed": not faults}))
-    return 1 if faults else 0

@@ -20,7 +20,8 @@ from sliminfer.config import SlimConfig
 from sliminfer.engine import RunRequest, SlimEngine
 from sliminfer.models import load_model
 from sliminfer.results import RunResult
-from tests.harden.server import Server, running, summarise
+from tests.harden.server import Server, running
+from tests.harden.verdict import summarise
 
 PRUNE = ((4, 0.5), (8, 0.25))
 MOST_GROWTH = 0.05

@@ -48,7 +48,12 @@ def asked(
 
 def beats(site: Site, session: str, flag: threading.Event, start: Callable[[], Iterator[T]]) -> Generator[Beat[T]]:
     """The items of `start()`, computed on the engine's thread and paced for the page, until `flag` is set."""
+
+    def work() -> Iterator[T]:
+        with site.shelf.computing():
+            yield from start()
+
     try:
-        yield from paced(on_thread(start, site.shelf.worker, flag))
+        yield from paced(on_thread(work, site.shelf.worker, flag))
     finally:
         site.stops.end(session, flag)

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from sliminfer.blocks import Span
-from sliminfer.diffusion import DiffusionPlan, DiffusionResult, probe
+from sliminfer.diffusion import DiffusionPlan, DiffusionResult
 from sliminfer.engine import RunRequest
 from sliminfer.errors import ConfigError, SlimError
 from viz.figures.diffusion import attention_chart, finding, removal_chart, similarity_grid
@@ -26,6 +26,7 @@ from viz.page.session import Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stream import plain_message
+from viz.page.zero import probing
 
 CURVES_PERIOD_S = 2.0  # a curve is remounted whole, so it may change only now and then
 LONGEST_QUOTE = 160  # characters
@@ -169,7 +170,7 @@ class DiffusionEvents:
         plan = DiffusionPlan.for_model(engine.loaded, len(prompt), self.site.probe_flops)
         if every:
             plan = DiffusionPlan.every_layer(depth)
-        yield from probe(engine, prompt, prompt.token_range(*passage), plan)
+        yield from probing(engine, prompt, prompt.token_range(*passage), plan)
 
     def _drawn(self, result: DiffusionResult | None, model: str, passage: str) -> Updates:
         if result is None:

@@ -30,7 +30,8 @@ def health_report(site: Site, page: gr.Blocks) -> dict[str, Any]:
         "status": "closing" if queue.stopped or queue.max_size == 0 else "ok",
         "devices": len(site.shelf.devices),
         "waiting": len(queue),
-        "running": sum(job is not None for job in queue.active_jobs),
+        # A stopped run's stream is over a layer before the device is free.
+        "running": max(site.shelf.busy, sum(job is not None for job in queue.active_jobs)),
         "model": None,
     }
     if loaded is not None:

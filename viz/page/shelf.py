@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sliminfer.engine import SlimEngine
@@ -28,6 +29,7 @@ class Shelf:
         dtype, attention: passed on to `load_model`.
         limits: what one run may take.
         borrows: the GPU is lent call by call (ZeroGPU), so this process itself must never compute on it.
+        busy: devices that compute now.
     """
 
     device: str = "auto"
@@ -37,8 +39,10 @@ class Shelf:
     borrows: bool = False
     worker: ThreadPoolExecutor = field(init=False, repr=False)
     _engines: list[dict[str, SlimEngine]] = field(init=False, repr=False)
+    busy: int = field(default=0, init=False, repr=False)
     _here: threading.local = field(default_factory=threading.local, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _lock_of_busy: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._engines = [{} for _ in self.devices]
@@ -82,6 +86,17 @@ class Shelf:
         jobs = [self.worker.submit(load) for _ in self.devices]
         first, *_ = [job.result() for job in jobs]
         return first
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Counts the block among those that are `busy`."""
+        with self._lock_of_busy:
+            self.busy += 1
+        try:
+            yield
+        finally:
+            with self._lock_of_busy:
+                self.busy -= 1
 
     def loaded(self, name: str) -> LoadedModel | None:
         """Model `name` if it is in memory."""
