@@ -6,6 +6,8 @@ import torch
 from torch.nn.attention import SDPBackend
 from transformers.utils.import_utils import is_flash_attn_2_available
 
+from sliminfer import row_attention
+
 FLASH = "flash_attention_2"
 SDPA = "sdpa"
 
@@ -26,10 +28,19 @@ def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
 def describe_attention(
     implementation: str, device: torch.device, dtype: torch.dtype, heads: int, kv_heads: int, head_dim: int
 ) -> str:
-    """`implementation` as results report it: torch's own with the backend it picks for a causal prefill.
+    """`implementation` as results report it: torch's own with what runs a causal prefill.
 
-    For instance "flash_attention_2", "eager" or "sdpa/cudnn_attention".
+    For instance "flash_attention_2", "eager", "sdpa/cudnn_attention", or "sdpa/rows" for `row_attention`.
     """
+    if implementation == SDPA and device.type == "cpu" and dtype is torch.bfloat16 and row_attention.pays():
+        return f"{SDPA}/rows"
+    return stock_attention(implementation, device, dtype, heads, kv_heads, head_dim)
+
+
+def stock_attention(
+    implementation: str, device: torch.device, dtype: torch.dtype, heads: int, kv_heads: int, head_dim: int
+) -> str:
+    """As `describe_attention`, for the stock model, which has torch's own backends only."""
     if implementation != SDPA:
         return implementation
     query = torch.zeros(1, heads, 128, head_dim, device=device, dtype=dtype)

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from sliminfer.attention import choose_attention
+from sliminfer.attention import choose_attention, stock_attention
 from sliminfer.config import SlimConfig
 from sliminfer.engine import RunRequest, SlimEngine
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.events import Failed, Finished
 from sliminfer.meters import PeakMemory, synchronize
-from sliminfer.metrics import RunMetrics, prefill_flops
+from sliminfer.metrics import RunMetrics, prefill_flops, stock_flops
 from sliminfer.models import DEMO_MODEL, KNOWN, LoadedModel, load_model, resolve_device, resolve_dtype, wrap_model
 from sliminfer.prompts import Prompt
 
@@ -205,7 +205,7 @@ def _rows(
     full_flops = prefill_flops(loaded.shape, [tokens] * loaded.shape.layers)
     for name, r in readings.items():
         last = r.metrics[-1] if r.metrics else full.metrics[-1]
-        flops = last.prefill_flops if r.metrics else full_flops
+        flops = last.prefill_flops if r.metrics else stock_flops(loaded.shape, tokens)
         speedup = Spread.of([a / b for a, b in zip(full.ttft, r.ttft, strict=True)])
         flop_speedup = full_flops / flops
         after_first = [total - first for first, total in zip(r.ttft, r.total, strict=True)]
@@ -226,7 +226,7 @@ def _rows(
             floor_s=flops / peak_rate,
             kv_bytes=last.prompt_kv.total_device,
             peak_bytes=int(statistics.median(r.peak)),
-            attention=loaded.attention,
+            attention=loaded.attention if r.metrics else stock_attention_of(loaded),
             kernels=last.kernels if r.metrics else "stock",
         )
 
@@ -244,20 +244,34 @@ def _ours(
     raise SlimError("The run ended without a result: try again.")
 
 
+class _TokenClock:
+    """Listens to `generate`: when each token was on the host, after the prompt, which comes first."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def put(self, ids: torch.Tensor) -> None:
+        self.at.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+
 @torch.inference_mode()
 def _stock(loaded: LoadedModel, prompt: Prompt, new_tokens: int) -> tuple[float, float, int, None]:
-    """Stock `generate`: once for the first token, once more for all of them where more are asked for."""
+    """Stock `generate`, timed at its first and its last token."""
     ids = torch.tensor([prompt.ids], device=loaded.device)
-
-    def generate(count: int) -> float:
-        synchronize(loaded.device)
-        start = time.perf_counter()
-        loaded.model.generate(ids, max_new_tokens=count, min_new_tokens=count, do_sample=False, pad_token_id=0)[
-            0, -1
-        ].item()
-        return time.perf_counter() - start
-
+    clock = _TokenClock()
     memory = PeakMemory(loaded.device)
-    ttft = generate(1)
-    peak = memory.bytes()
-    return ttft, generate(new_tokens) if new_tokens > 1 else ttft, peak, None
+    synchronize(loaded.device)
+    start = time.perf_counter()
+    loaded.model.generate(
+        ids, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False, pad_token_id=0, streamer=clock
+    )
+    return clock.at[1] - start, clock.at[-1] - start, memory.bytes(), None
+
+
+def stock_attention_of(loaded: LoadedModel) -> str:
+    """What runs a causal prefill of the stock model, see `attention.stock_attention`."""
+    shape, backend = loaded.shape, loaded.model.config._attn_implementation
+    return stock_attention(backend, loaded.device, loaded.model.dtype, shape.heads, shape.kv_heads, shape.head_dim)

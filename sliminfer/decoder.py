@@ -22,7 +22,7 @@ from sliminfer.cache import SlimCache
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.decode_policies import SearchedLayer, check_policy
 from sliminfer.errors import ConfigError, ModelError
-from sliminfer.fused import fuse_layer_ops
+from sliminfer.fused import FusedLayer, fuse_layer_ops
 from sliminfer.masks import attention_mask
 from sliminfer.meters import Stopwatch
 from sliminfer.ops import use_kernels
@@ -48,6 +48,7 @@ class _Call:
 
     Attributes:
         steps: prune steps that are due, by layer.
+        last_row: whether the result of the last layer is wanted for the last token only.
         tail: the last rows' hidden states as they entered the layer just run [1, window, hidden].
     """
 
@@ -56,6 +57,7 @@ class _Call:
     rows: Rows
     prefill: bool
     steps: dict[int, PruneStep]
+    last_row: bool = False
     tail: Tensor | None = None
 
 
@@ -132,10 +134,14 @@ class LayerLoop:
                     last_hidden_state=done.value, past_key_values=cache if use_cache else None
                 )
 
-    def run(self, hidden: Tensor, cache: Cache) -> Generator[LayerTick, None, Tensor]:
+    def run(self, hidden: Tensor, cache: Cache, last_row: bool = False) -> Generator[LayerTick, None, Tensor]:
         """Run all layers over `hidden` [1, tokens, hidden], yielding after each; returns the normed states.
 
         The first call on an empty cache is the prefill and may prune; later calls append to the sequence.
+
+        Args:
+            last_row: the caller reads the last token's state only, as the first token of an answer needs. The
+                last layer then leaves out what no other state depends on, and the result may be [1, 1, hidden].
         """
         if hidden.shape[0] != 1:
             raise ConfigError(
@@ -154,7 +160,7 @@ class LayerLoop:
         sequence.next_position = first + count
         prunes = sequence.selector is not None and (prefill or sequence.selector.revives)
         steps = {step.layer: step for step in self.config.steps} if prunes else {}
-        call = _Call(sequence, cache, self._rows(hidden, first), prefill, steps)
+        call = _Call(sequence, cache, self._rows(hidden, first), prefill, steps, last_row)
         del hidden  # a prompt's worth of memory that no layer after the first needs
         if prefill and self._method.two_pass and steps:
             yield from self._two_passes(call)
@@ -179,9 +185,9 @@ class LayerLoop:
                 before = call.sequence.later.get(index, call.rows.positions[:0])
                 call.sequence.later[index] = torch.cat([before, call.rows.positions])
             self._observe(call, index)
-            hidden = self._step(call, index, layer)
-            call.rows = Rows(hidden, call.rows.cos, call.rows.sin, call.rows.positions)
-            yield LayerTick(index, len(call.rows), selection)
+            alive = len(call.rows)
+            call.rows = call.rows.with_hidden(self._step(call, index, layer))
+            yield LayerTick(index, alive, selection)
             selection = None
 
     def _two_passes(self, call: _Call) -> Generator[LayerTick, None, None]:
@@ -242,7 +248,7 @@ class LayerLoop:
         """`rows` as they leave layer `index` when it reads them alone; nothing is pruned or remembered."""
         sequence = Sequence(self.prompt, None, 0, positions=[rows.positions] * (index + 1))
         call = _Call(sequence, DynamicCache(), rows, True, {})
-        return Rows(self._step(call, index, self.layers[index]), rows.cos, rows.sin, rows.positions)
+        return rows.with_hidden(self._step(call, index, self.layers[index]))
 
     def window(self, index: int) -> int | None:
         """The sliding window of layer `index` in tokens, None for full attention."""
@@ -287,6 +293,7 @@ class LayerLoop:
             resident = cache.key_positions(index) if isinstance(cache, SlimCache) else None
             keys = call.sequence.key_positions(index, resident)
             mask = attention_mask(implementation, rows.positions.to(keys.device), keys, window, rows.hidden.dtype)
+        last = call.last_row and index == len(self.layers) - 1 and isinstance(layer.forward, FusedLayer)
         out = layer(
             rows.hidden,
             attention_mask=mask,
@@ -294,6 +301,7 @@ class LayerLoop:
             position_ids=None,
             past_key_values=cache,
             use_cache=True,
+            **({"last_row": True} if last else {}),
         )
         result: Tensor = out[0] if isinstance(out, tuple) else out
         return result

@@ -9,7 +9,7 @@ import numpy as np
 from sliminfer.blocks import BlockMap, Span
 from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
-from sliminfer.metrics import prefill_flops
+from sliminfer.metrics import layer_flops
 from sliminfer.models import LoadedModel
 from sliminfer.prompts import Prompt
 
@@ -66,7 +66,7 @@ class DiffusionPlan:
     def for_model(cls, loaded: LoadedModel, tokens: int, flops: float | None = None) -> DiffusionPlan:
         """The plan for a prompt of `tokens` that takes no more than `flops`, by default about a minute."""
         flops = FLOPS.get(loaded.device.type, FLOPS["cuda"]) if flops is None else flops
-        return cls.within(loaded.layers, tokens, tokens * flops / prefill_flops(loaded.shape, [tokens]))
+        return cls.within(loaded.layers, tokens, tokens * flops / layer_flops(loaded.shape, tokens))
 
     @classmethod
     def within(cls, depth: int, tokens: int, budget: float) -> DiffusionPlan:

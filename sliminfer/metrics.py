@@ -154,18 +154,30 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def prefill_flops(shape: ModelShape, tokens_per_layer: Sequence[int], scored: Sequence[tuple[int, int]] = ()) -> float:
-    """FLOPs of a prefill in which layer i runs over `tokens_per_layer[i]` tokens.
+    """FLOPs of a prefill in which layer i runs over `tokens_per_layer[i]` tokens, up to the first token's logits.
 
-    Counted: the layers' matrices (2 per weight and token), causal attention (4 per head dimension and
-    visible pair), the head for the last token, and scoring (`scored`: queries and keys of each prune step).
+    Counted: `layer_flops` of each layer but the last; of that the projections of all tokens and the rest for the
+    last token alone, which is all that is run; the head for the last token, and scoring (`scored`: queries and
+    keys of each prune step).
     """
-    total = 2.0 * shape.hidden * shape.vocab
-    for tokens in tokens_per_layer:
-        total += 2.0 * shape.layer_matrix_params * tokens
-        total += 4.0 * shape.query_width * tokens * (tokens + 1) / 2
+    *before, last = tokens_per_layer
+    projections = shape.hidden * (shape.query_width + 2 * shape.kv_width)
+    total = 2.0 * shape.hidden * shape.vocab + sum(layer_flops(shape, tokens) for tokens in before)
+    total += 2.0 * projections * last + 2.0 * (shape.layer_matrix_params - projections) + 4.0 * shape.query_width * last
     for queries, keys in scored:
         total += 2.0 * shape.query_width * queries * keys
     return total
+
+
+def layer_flops(shape: ModelShape, tokens: int) -> float:
+    """FLOPs of one layer over `tokens` tokens: its matrices (2 per weight and token) and causal attention (4 per
+    head dimension and visible pair)."""
+    return 2.0 * shape.layer_matrix_params * tokens + 4.0 * shape.query_width * tokens * (tokens + 1) / 2
+
+
+def stock_flops(shape: ModelShape, tokens: int) -> float:
+    """FLOPs of a stock prefill up to the first token's logits: every layer whole, the head for the last token."""
+    return 2.0 * shape.hidden * shape.vocab + shape.layers * layer_flops(shape, tokens)
 
 
 def kv_bytes(shape: ModelShape, tokens_per_layer: Sequence[int], bytes_per_value: int) -> int:

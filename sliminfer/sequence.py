@@ -39,6 +39,11 @@ class Rows:
             self.positions.index_select(0, index),
         )
 
+    def with_hidden(self, hidden: Tensor) -> Rows:
+        """The same tokens, or the last of them, with their states after a layer [1, k, hidden]."""
+        last = slice(-hidden.shape[1], None)
+        return Rows(hidden, self.cos[:, last], self.sin[:, last], self.positions[last])
+
     def split(self, chosen: Tensor) -> tuple[Rows, Rows]:
         """The rows where `chosen` is true and the others, bool [n]; waits for the device."""
         return self.at(chosen.nonzero()[:, 0]), self.at((~chosen).nonzero()[:, 0])

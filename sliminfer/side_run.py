@@ -152,7 +152,7 @@ class SideRun:
         return self.loaded.device.type == "cuda"
 
     def _prefill(self, ids: Tensor) -> Generator[Event, None, Tensor]:
-        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache)
+        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, last_row=True)
         while True:
             try:
                 tick = next(run)

@@ -27,7 +27,8 @@ def test_rows_follow_from_their_readings() -> None:
         assert row.ttft_s.least <= row.ttft_s.median <= row.ttft_s.most <= row.end_to_end_s.most
         assert row.floor_s > 0
     assert full.speedup.median == full.flop_speedup == full.efficiency == 1
-    assert hf.flop_speedup == 1
+    assert 0.8 < hf.flop_speedup < 1  # stock runs the last layer whole
+    assert math.isfinite(hf.decode_tokens_per_s)
     assert half.flop_speedup > 1.3
     assert half.efficiency == pytest.approx(half.speedup.median / half.flop_speedup)
     assert half.kv_bytes < full.kv_bytes

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sliminfer.blocks import BlockMap
 from sliminfer.cache import SlimCache
 from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.decoder import LayerLoop
+from sliminfer.decoder import slim
 from sliminfer.meters import PeakMemory, Stopwatch
 from sliminfer.metrics import agreement, kl_divergence, kv_bytes, prefill_flops, ratio
 from sliminfer.shapes import ModelShape
@@ -30,9 +30,8 @@ def test_flop_and_kv_model_match_what_torch_counts(family: str) -> None:
     shape = ModelShape.of(model.config)
     config = SlimConfig(steps=(PruneStep(2, 0.5), PruneStep(4, 0.3)), block_size=8, local=10, query_window=4)
     cache = SlimCache(config, shape.layers, BlockMap.of(200, config))
-    loop = LayerLoop(model, config)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        run = loop.run(loop.decoder.embed_tokens(token_ids(200)), cache)
+    with torch.inference_mode(), slim(model, config) as loop, FlopCounterMode(display=False) as counter:
+        run = loop.run(loop.decoder.embed_tokens(token_ids(200)), cache, last_row=True)
         alive = []
         try:
             while True:
@@ -42,7 +41,7 @@ def test_flop_and_kv_model_match_what_torch_counts(family: str) -> None:
     scored = [(4, alive[1]), (4, alive[3])]
     modelled = prefill_flops(shape, alive, scored)
     # Eager attention computes the full square, and the window's queries are projected once more for scoring.
-    square = sum(4.0 * shape.query_width * (n * n - n * (n + 1) / 2) for n in alive)
+    square = sum(4.0 * shape.query_width * (n * n - n * (n + 1) / 2) for n in alive[:-1])
     width = shape.query_width + (2 * shape.kv_width if family == "phi3" else 0)
     again = 2 * 2.0 * shape.hidden * width * 4
     assert counter.get_total_flops() == pytest.approx(modelled + square + again, rel=1e-6)

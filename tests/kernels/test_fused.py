@@ -17,7 +17,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from sliminfer.fused import FusedLayer, Workspace, fuse_layer_ops, is_known
+from sliminfer.fused import FusedLayer, fuse_layer_ops, is_known
+from sliminfer.workspace import Workspace
 
 SIZES = {
     "vocab_size": 64, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 2,
