@@ -35,7 +35,9 @@ harden: .venv/.dev  ## long fuzzing, soak and fault runs
 	$(RUN) -m tests.harden.sequential --runs 1000
 	$(RUN) -m tests.harden.stops --times 200
 	$(RUN) -m tests.harden.killed --times 5
-	$(RUN) -m bandit --quiet --recursive sliminfer viz kernels app.py --severity-level medium
+	$(RUN) -m tests.harden.guided --runs 100000
+	$(RUN) -m tests.harden.audit
+	$(RUN) -m bandit --quiet --configfile pyproject.toml --recursive sliminfer viz kernels app.py
 
 screenshots: .venv/.dev  ## pictures of every page state into assets/screenshots
 	$(RUN) -m tests.browser.screenshots

@@ -49,7 +49,7 @@ def main(
         name, profile = (hosted and chosen_profile(read_spacefile(), os.environ)) or ("", None)
         if profile is not None:
             log_as_json()
-        address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")
+        address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")  # nosec B104
         first = model or (DEMO_MODEL if profile is None else profile.models[0])
         site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile)
         page = serve(site, address, port, profile)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import shlex
-import subprocess
+import subprocess  # nosec B404
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ def cpu_name() -> str:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=10)
+        command = ["git", "-C", str(_ROOT), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)  # nosec B603
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import struct
-import subprocess  # nosec B404 - runs this interpreter on our own file, without a shell
+import subprocess  # nosec B404
 import sys
 import threading
 import time

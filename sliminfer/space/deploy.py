@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess  # nosec B404 - asks git which files belong to the project, without a shell
+import subprocess  # nosec B404
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 # A secret NAME is taken from SPACE_SECRET_NAME, so that the deployer's own token never becomes the Space's by accident.
-SECRET_PREFIX = "SPACE_SECRET_"
+SECRET_PREFIX = "SPACE_SECRET_"  # nosec B105
 LEFT_AT_HOME = ("tests/", "benchmarks/", ".ci/", ".github/")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

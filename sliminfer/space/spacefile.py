@@ -146,7 +146,7 @@ def read_spacefile(path: Path = SPACEFILE) -> Spacefile:
 def parse_spacefile(text: str, name: str = "Spacefile") -> Spacefile:
     """The Spacefile in `text`; raises ConfigError."""
     try:
-        data: Any = yaml.load(text, Loader=_UniqueKeys)  # nosec B506 - a SafeLoader
+        data: Any = yaml.load(text, Loader=_UniqueKeys)  # nosec B506
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = "" if where is None else f" at line {where.line + 1}"

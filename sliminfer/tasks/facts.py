@@ -134,7 +134,7 @@ PLURALS = {
     "serial number": "serial numbers",
     "ticket number": "ticket numbers",
     "account number": "account numbers",
-    "password": "passwords",
+    "password": "passwords",  # nosec B105
     "code name": "code names",
     "watchword": "watchwords",
 }
