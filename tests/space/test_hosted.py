@@ -19,6 +19,7 @@ from tests.page.serving import LAYERS, QUESTION, Served, free_port, long_text, w
 from viz.page.closing import close
 from viz.page.health import health_report
 from viz.page.serve import open_site, serve
+from viz.page.session import Visitor
 
 LIMITS = Limits(upload_mb=1, prompt_tokens=4000, new_tokens=16, gpu_seconds=60, queue_size=2)
 
@@ -82,6 +83,24 @@ def test_an_upload_over_the_profiles_size_is_refused(hosted: tuple[Served, gr.Bl
     url = f"{hosted[0].url}gradio_api/upload"
     assert httpx.post(url, files={"files": ("a.txt", b"a" * 2_000_000)}).status_code == 413
     assert httpx.post(url, files={"files": ("a.txt", b"a" * 900_000)}).status_code == 200
+
+
+def test_the_page_offers_no_longer_answer_than_the_profile(hosted: tuple[Served, gr.Blocks]) -> None:
+    site, page = hosted[0].site, hosted[1]
+    assert site.start.max_new_tokens == LIMITS.new_tokens
+    [slider] = [part for part in page.blocks.values() if getattr(part, "label", "") == "Longest answer, tokens"]
+    assert (slider.maximum, slider.value) == (LIMITS.new_tokens, LIMITS.new_tokens)
+
+
+def test_a_document_over_the_profiles_prompt_is_told_when_it_is_chosen(hosted: tuple[Served, gr.Blocks]) -> None:
+    site, page = hosted[0].site, hosted[1]
+    said = []
+    for identity in ("tower", "archive"):
+        [chosen] = [fn for fn in page.fns.values() if getattr(fn.fn, "__name__", "") == "example"][:1]
+        said.append(str(chosen.fn(Visitor(), identity)))
+    assert "takes up to 4,000" not in said[0]
+    assert "takes up to 4,000" in said[1]
+    assert [bool(offer.fault) for offer in (*site.offers(4000), *site.offers(4001))] == [False, True]
 
 
 def test_only_the_profiles_models_are_listed(client: Client, hosted: tuple[Served, gr.Blocks]) -> None:

@@ -75,7 +75,9 @@ class Controls:
         }
 
 
-def build(setup: Setup, layers: int, examples: Sequence[Example], about: str, listed: list[Offer]) -> Controls:
+def build(
+    setup: Setup, layers: int, examples: Sequence[Example], about: str, listed: list[Offer], most_new_tokens: int
+) -> Controls:
     """Lay out the column, showing `setup`."""
     with gr.Group(elem_classes="choices"):
         document = document_input.build(setup, examples, about)
@@ -83,4 +85,4 @@ def build(setup: Setup, layers: int, examples: Sequence[Example], about: str, li
         schedule = schedule_input.build(setup, layers)
     with gr.Group(elem_classes="choices"):
         model = model_picker.build(setup.model, listed)
-    return Controls(document, schedule, model, settings_input.build(setup))
+    return Controls(document, schedule, model, settings_input.build(setup, most_new_tokens))

@@ -132,10 +132,15 @@ class DocumentEvents:
         """Make `document` the visitor's, and show it."""
         visitor.document, visitor.evidence = document, ()
         visitor.tokens = self.site.count_tokens(document.text)
+        try:
+            self.site.shelf.limits.check(visitor.tokens, 1)
+            said = status("Ready.")
+        except SlimError as error:
+            said = status(str(error), "error")
         return {
             self.controls.document.about: about_document(document, visitor.tokens),
             self.controls.model: gr.HTML(options=model_picker.options(self.site.offers(visitor.tokens))),
-            self.status: status("Ready."),
+            self.status: said,
             **self.kept.blank(document.text),
         }
 

@@ -41,7 +41,8 @@ def build(site: Site) -> gr.Blocks:
         with gr.Row(elem_id="workbench", equal_height=False):
             with gr.Column(scale=0, min_width=352, elem_id="setup"):
                 chosen = controls.build(
-                    site.start, shape.layers, site.examples, about_document(document, tokens), site.offers(tokens)
+                    site.start, shape.layers, site.examples, about_document(document, tokens), site.offers(tokens),
+                    site.most_new_tokens,
                 )
                 chosen.schedule.drawing.value = promise(site.start, shape, max(1, tokens))
             with gr.Column(elem_id="results", min_width=300):

@@ -39,18 +39,25 @@ def title_of(name: str) -> str:
     return "Demo model" if name == DEMO_MODEL else Path(name).name
 
 
-def offers(known: Mapping[str, KnownModel], loaded: LoadedModel | None, tokens: int, device: str) -> list[Offer]:
-    """What the picker lists for a prompt of `tokens` tokens on `device`, with the memory each model takes."""
+def offers(
+    known: Mapping[str, KnownModel], loaded: LoadedModel | None, tokens: int, device: str, most: int | None = None
+) -> list[Offer]:
+    """What the picker lists for a prompt of `tokens` tokens on `device`, with the memory each model takes.
+
+    `most` is the longest prompt that the page takes, None for any.
+    """
     place = resolve_device(device)
     free = free_memory(place) + (0 if loaded is None else loaded.weights_bytes)
-    return [_offer(name, model.shape, tokens, free, model.note) for name, model in known.items()]
+    return [_offer(name, model.shape, tokens, free, model.note, most) for name, model in known.items()]
 
 
-def _offer(name: str, shape: ModelShape, tokens: int, free: int, note: str) -> Offer:
+def _offer(name: str, shape: ModelShape, tokens: int, free: int, note: str, most: int | None) -> Offer:
     need = memory_estimate(shape, tokens).total
     fault = ""
     if tokens > shape.context:
         fault = f"reads at most {count(shape.context)} tokens"
+    elif most is not None and tokens > most:
+        fault = f"this page takes up to {count(most)} tokens"
     elif need > free:
         fault = f"needs {size(need)}, {size(free)} free"
     return Offer(name, f"{title_of(name)} – {size(need)}" + (f", {note}" if note else ""), fault)

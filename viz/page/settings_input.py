@@ -9,18 +9,23 @@ import gradio as gr
 from viz.page.setup import Setup
 
 
-def build(setup: Setup) -> dict[str, Any]:
-    """Lay out both groups, showing `setup`; the components under the names of `Setup`'s fields."""
+def build(setup: Setup, most_new_tokens: int) -> dict[str, Any]:
+    """Lay out both groups, showing `setup`; the components under the names of `Setup`'s fields.
+
+    `most_new_tokens` is the longest answer on offer.
+    """
     with gr.Accordion("Answer and scoring settings", open=False, elem_id="settings"):
-        settings = _answer_and_scoring(setup)
+        settings = _answer_and_scoring(setup, most_new_tokens)
     with gr.Accordion("Decode memory", open=False, elem_id="decode-memory"):
         settings |= _decode_memory(setup)
     return settings
 
 
-def _answer_and_scoring(setup: Setup) -> dict[str, Any]:
+def _answer_and_scoring(setup: Setup, most_new_tokens: int) -> dict[str, Any]:
     return {
-        "max_new_tokens": gr.Slider(1, 512, value=setup.max_new_tokens, step=1, label="Longest answer, tokens"),
+        "max_new_tokens": gr.Slider(
+            1, most_new_tokens, value=setup.max_new_tokens, step=1, label="Longest answer, tokens"
+        ),
         "repeats": gr.Slider(
             1, 9, value=setup.repeats, step=1, label="Runs of each side",
             info="More than one gives a median and a spread.",
