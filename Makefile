@@ -28,6 +28,8 @@ lint: .venv/.dev  ## ruff and mypy
 
 bench: .venv/.dev  ## the timed measurements, on an otherwise idle machine
 	$(RUN) -m sliminfer bench --shape demo,qwen2.5-0.5b --lengths 2048,8192 --against hf --json runs/bench.json
+	$(RUN) -m benchmarks.page --json runs/page.json
+	$(RUN) benchmarks/figures.py --json runs/figures.json
 
 harden: .venv/.dev  ## long fuzzing, soak and fault runs
 	$(RUN) -m tests.harden.fuzz_documents --count 10000

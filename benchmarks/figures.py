@@ -19,7 +19,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import gradio as gr
-from playwright.sync_api import CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from sliminfer.config import SlimConfig
 from tests.browser.chromium import launch
@@ -123,23 +123,29 @@ def cpu_s(session: CDPSession) -> float:
     return next(float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration")
 
 
+def measured(browser: Browser, sizes: tuple[tuple[str, int, int], ...], port: int) -> list[dict[str, Any]]:
+    """The rows of `measure` for figures of each of `sizes` (name, tokens, layers), served on `port`."""
+    rows = []
+    for size, tokens, layers in sizes:
+        demo = serve(port, tokens, layers)
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.wait_for_selector("#press-document")
+        rows += measure(page, size)
+        page.close()
+        demo.close(verbose=False)
+    return rows
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="save the figures here")
     parser.add_argument("--port", type=int, default=7871)
     chosen = parser.parse_args()
-    rows = []
     with sync_playwright() as playwright:
         browser = launch(playwright)
-        for size, tokens, layers in SIZES:
-            demo = serve(chosen.port, tokens, layers)
-            page = browser.new_page(viewport={"width": 1200, "height": 900})
-            page.goto(f"http://127.0.0.1:{chosen.port}/")
-            page.wait_for_selector("#press-document")
-            rows += measure(page, size)
-            page.close()
-            demo.close(verbose=False)
+        rows = measured(browser, SIZES, chosen.port)
         browser.close()
     columns = ("first_ms", "best_ms", "median_ms", "cpu_ms", "target_ms")
     print(f"{'figure':<20}" + "".join(f"{name:>11}" for name in columns))

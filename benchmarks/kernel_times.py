@@ -269,8 +269,9 @@ def layer_case(tokens: int, device: torch.device, dtype: torch.dtype) -> Case:
 def ceilings(clock: Clock, device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
     """Measured bytes per second of a large copy (read plus write) and FLOP per second of a matrix product."""
     size = 1 << 30 if device.type == "cuda" else 1 << 27
-    source, target = torch.randint(0, 99, (size,), dtype=torch.int8, device=device), torch.empty(
-        size, dtype=torch.int8, device=device
+    source, target = (
+        torch.randint(0, 99, (size,), dtype=torch.int8, device=device),
+        torch.empty(size, dtype=torch.int8, device=device),
     )
     copy = clock(lambda: target.copy_(source), tuple)
     side = 8192 if device.type == "cuda" else 1536

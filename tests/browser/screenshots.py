@@ -1,88 +1,147 @@
-"""Pictures of the page's states into assets/screenshots: `make screenshots`. Needs the shipped demo model."""
+"""Pictures of the page's states into assets/screenshots: `make screenshots`. Needs the shipped demo model.
+
+`python -m tests.browser.screenshots phone --states cache --folder /tmp/pictures` takes some of them, anywhere.
+"""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlencode
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from sliminfer.config import DEFAULT_PRESET
 from sliminfer.models import DEMO_MODEL
 from tests.browser.chromium import launch
 from tests.page.serving import free_port
+from viz.page.examples import examples
 from viz.page.serve import open_site, serve
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "screenshots"
-DESKTOP = {"width": 1360, "height": 900}
-PHONE = {"width": 390, "height": 844}
 RUN_MS = 300_000  # a long document on a small machine
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a visitor looks at the page."""
+
+    name: str
+    width: int
+    height: int
+    scheme: Literal["light", "dark"]
+
+
+LOOKS = {
+    look.name: look
+    for look in (Look("light", 1360, 900, "light"), Look("dark", 1360, 900, "dark"), Look("phone", 390, 844, "light"))
+}
 
 
 def main() -> None:
     """Serve the demo model and photograph it."""
-    FOLDER.mkdir(exist_ok=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("looks", nargs="*", choices=list(LOOKS), default=list(LOOKS), help="default: all of them")
+    parser.add_argument("--states", nargs="+", choices=list(STATES), default=list(STATES), help="default: all of them")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    chosen = parser.parse_args()
+    chosen.folder.mkdir(exist_ok=True)
     site = open_site(DEMO_MODEL, "auto", "auto", DEFAULT_PRESET)
     page = serve(site, "127.0.0.1", free_port(), prevent_thread_lock=True)
     try:
         with sync_playwright() as playwright:
             browser = launch(playwright)
-            for scheme in ("light", "dark"):
-                desktop(browser, page.local_url, scheme)
-            phone(browser, page.local_url)
+            for name in chosen.looks:
+                look = LOOKS[name]
+                size = {"width": look.width, "height": look.height}
+                for state in chosen.states:
+                    tab = browser.new_page(viewport=size, color_scheme=look.scheme)
+                    visit(tab, page.local_url)
+                    whole = STATES[state](tab)
+                    path = chosen.folder / f"{state}_{name}.png"
+                    tab.screenshot(path=path, full_page=whole, animations="disabled")
+                    print(path)
+                    tab.close()
             browser.close()
     finally:
         page.close()
         site.shelf.close()
 
 
-def desktop(browser: Browser, url: str, scheme: str) -> None:
-    """Before, during and after a run, and every tab, on a wide screen."""
-    tab = browser.new_page(viewport=DESKTOP, color_scheme=scheme)
-    tab.goto(url)
-    expect(tab.locator("#run")).to_be_enabled()
-    shoot(tab, f"start_{scheme}")
+# Each brings a fresh page into its state, and says whether to show all of it or only what is in sight.
+
+
+def start(tab: Page) -> bool:
+    return False
+
+
+def running(tab: Page) -> bool:
+    """While a long document is read."""
+    long = examples()[-1]
+    visit(tab, f"{tab.url}?{urlencode({'example': long.id, 'question': long.suggestions[0].question})}")
+    expect(tab.locator("#about-document b")).to_have_text(long.title)
     tab.click("#run")
-    expect(tab.locator("#pane-full .answer:not(.idle), #pane-full .pane.reading").first).to_be_visible(timeout=RUN_MS)
-    shoot(tab, f"running_{scheme}")
+    expect(tab.locator("#pane-full .pane.reading")).to_be_visible(timeout=RUN_MS)
+    return False
+
+
+def compare(tab: Page) -> bool:
+    tab.click("#run")
     finished(tab)
-    shoot(tab, f"compare_{scheme}", whole=True)
-    visit(tab, "Kept tokens")
-    shoot(tab, f"kept_{scheme}", whole=True)
-    visit(tab, "About")
-    shoot(tab, f"about_{scheme}", whole=True)
-    visit(tab, "Cache")
+    return True
+
+
+def kept(tab: Page) -> bool:
+    compare(tab)
+    open_tab(tab, "Kept tokens")
+    return True
+
+
+def cache(tab: Page) -> bool:
+    """With a document long enough for blocks to move."""
+    visit(tab, f"{tab.url}?{urlencode({'example': 'expedition_log'})}")
+    open_tab(tab, "Cache")
     tab.click("#half")
-    expect(tab.locator("#status .status.busy")).to_be_visible()
     finished(tab)
     expect(tab.locator("#cache-bytes .main-svg").first).to_be_visible(timeout=RUN_MS)
-    shoot(tab, f"cache_{scheme}", whole=True)
-    visit(tab, "Methods")
+    return True
+
+
+def methods(tab: Page) -> bool:
+    compare(tab)
+    open_tab(tab, "Methods")
     tab.click("#compare-methods")
     expect(tab.locator("#status .status.done")).to_contain_text("methods", timeout=RUN_MS)
-    shoot(tab, f"methods_{scheme}", whole=True)
-    visit(tab, "Diffusion")
+    expect(tab.locator("#stored-accuracy .main-svg").first).to_be_visible(timeout=RUN_MS)
+    return True
+
+
+def diffusion(tab: Page) -> bool:
+    open_tab(tab, "Diffusion")
     tab.click("#measure-diffusion")
     expect(tab.locator("#status .status.done")).to_contain_text("diffusion", timeout=2 * RUN_MS)
     expect(tab.locator("#curve-attention .main-svg").first).to_be_visible(timeout=RUN_MS)
-    shoot(tab, f"diffusion_{scheme}", whole=True)
+    return True
+
+
+def about(tab: Page) -> bool:
+    open_tab(tab, "About")
+    return True
+
+
+def error(tab: Page) -> bool:
     tab.locator("#question textarea").fill("")
     tab.click("#run")
     expect(tab.locator("#status .status.error")).to_be_visible()
-    visit(tab, "Compare")
-    shoot(tab, f"error_{scheme}")
-    tab.close()
+    return False
 
 
-def phone(browser: Browser, url: str) -> None:
-    """A finished run on a narrow screen."""
-    tab = browser.new_page(viewport=PHONE, color_scheme="light")
-    tab.goto(url)
-    expect(tab.locator("#run")).to_be_enabled()
-    shoot(tab, "start_phone")
-    tab.click("#run")
-    finished(tab)
-    shoot(tab, "compare_phone", whole=True)
-    tab.close()
+STATES: dict[str, Callable[[Page], bool]] = {
+    state.__name__: state for state in (start, running, compare, kept, cache, methods, diffusion, about, error)
+}
 
 
 def finished(tab: Page) -> None:
@@ -91,16 +150,20 @@ def finished(tab: Page) -> None:
     expect(tab.locator("#share button").nth(1)).to_be_enabled(timeout=RUN_MS)
 
 
-def visit(tab: Page, name: str) -> None:
-    """Open a tab of the page."""
-    tab.get_by_role("tab", name=name).click()
+def visit(tab: Page, url: str) -> None:
+    """Open the page."""
+    tab.goto(url)
+    expect(tab.locator("#run")).to_be_enabled()
+
+
+def open_tab(tab: Page, name: str) -> None:
+    """Open a tab of the page, through the menu of those that do not fit where it is there."""
+    if tab.get_by_role("tab", name=name).count():
+        tab.get_by_role("tab", name=name).click()
+    else:
+        tab.get_by_role("button", name="More tabs").click()
+        tab.locator("#tabs .overflow-dropdown").get_by_role("button", name=name).click()
     expect(tab.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
-
-
-def shoot(tab: Page, name: str, whole: bool = False) -> None:
-    """Save what is to be seen, or the whole page."""
-    tab.screenshot(path=FOLDER / f"{name}.png", full_page=whole, animations="disabled")
-    print(FOLDER / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.screenshots import open_tab
 from tests.browser.test_first_light import run_to_the_end
 
 pytestmark = pytest.mark.browser
@@ -41,8 +42,7 @@ def test_no_serious_violation_on_any_tab(open_page: Open, scheme: str) -> None:
     expect(tab.get_by_role("button", name="Report, HTML")).to_be_enabled()
     faults = {}
     for name in TABS:
-        tab.get_by_role("tab", name=name).click()
-        expect(tab.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
+        open_tab(tab, name)
         faults[name] = serious(tab)
     assert faults == {name: [] for name in TABS}
 
@@ -77,10 +77,5 @@ def test_the_phone_layout_does_not_scroll_sideways(open_page: Open) -> None:
     tab = open_page(viewport={"width": 390, "height": 844})
     run_to_the_end(tab)
     for name in TABS:
-        if not tab.get_by_role("tab", name=name).count():  # tabs that do not fit wait in a menu
-            tab.get_by_role("button", name="More tabs").click()
-            tab.locator("#tabs .overflow-dropdown").get_by_role("button", name=name).click()
-        else:
-            tab.get_by_role("tab", name=name).click()
-        expect(tab.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
+        open_tab(tab, name)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
