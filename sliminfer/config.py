@@ -110,6 +110,13 @@ class SlimConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} is {value!r}: it must be a whole number of at least {least}.")
+        for name, kind, what in (
+            ("method", str, "a name"), ("decode", str, "a name"), ("active_preserve", bool, "true or false"),
+            ("options", Mapping, "a mapping from names to values"),
+            ("decode_options", Mapping, "a mapping from names to values"),
+        ):  # fmt: skip
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: it must be {what}.")
         object.__setattr__(self, "decode_unit_size", min(self.decode_unit_size, self.block_size))
         for name in ("unit_size", "decode_unit_size"):
             unit = getattr(self, name)
@@ -182,9 +189,9 @@ class SlimConfig:
         """A config from a JSON file: a bare config, or a preset file of `tune` with it under "config"."""
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path} is not a readable JSON config: {error}.") from error
-        if not isinstance(data, dict):
+        if not isinstance(data, dict) or not isinstance(data.get("config", data), dict):
             raise ConfigError(f"{path} holds no JSON object: write a config as SlimConfig.to_dict() gives it.")
         return cls.from_dict(data.get("config", data))
 

@@ -8,12 +8,13 @@ from typing import Any
 import gradio as gr
 
 from viz.figures.theme import script
-from viz.page import about, api, cache, compare, controls, diffusion, kept, methods, share, stored, theme
+from viz.page import about, api, cache, compare, controls, diffusion, kept, methods, preset_input, share, stored, theme
 from viz.page.diffusion import DiffusionEvents
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
 from viz.page.methods import MethodsEvents
 from viz.page.panes import status
+from viz.page.preset_input import PresetEvents
 from viz.page.run_events import RunBar, RunEvents
 from viz.page.schedule_input import promise
 from viz.page.session import TIME_TO_LIVE_S, Visitor
@@ -41,9 +42,14 @@ def build(site: Site) -> gr.Blocks:
         with gr.Row(elem_id="workbench", equal_height=False):
             with gr.Column(scale=0, min_width=352, elem_id="setup"):
                 chosen = controls.build(
-                    site.start, shape.layers, site.examples, about_document(document, tokens), site.offers(tokens),
+                    site.start,
+                    shape.layers,
+                    site.examples,
+                    about_document(document, tokens),
+                    site.offers(tokens),
                     site.most_new_tokens,
                 )
+                load = preset_input.build()
                 chosen.schedule.drawing.value = promise(site.start, shape, max(1, tokens))
             with gr.Column(elem_id="results", min_width=300):
                 with gr.Row(elem_id="run-bar"):
@@ -76,6 +82,8 @@ def build(site: Site) -> gr.Blocks:
             evaluated.plot.outputs, queue=False, **QUIET,
         )  # fmt: skip
         _wire_document(documents, visitor)
+        presets = PresetEvents(site, chosen, line)
+        load.upload(presets.take, [visitor, load, *chosen.inputs], presets.outputs, queue=False, **QUIET)
         spread = DiffusionEvents(site, chosen, bar, spreading)
         for events in (spread, MethodsEvents(site, chosen, bar, rivals)):
             _wire_study(events, sharing, visitor)
