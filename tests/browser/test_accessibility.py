@@ -22,6 +22,7 @@ def serious(tab: Page) -> list[str]:
     """axe-core's serious and critical findings on the page as it stands, as rule and first element."""
     if not tab.evaluate("'axe' in window"):
         tab.evaluate(AXE.read_text(encoding="utf-8"))
+    expect(tab.locator("[aria-label='Empty value']")).to_have_count(0)  # Gradio's own, while a plot is on its way
     # A colour on its way to another is no colour that anybody reads.
     tab.evaluate("""() => Promise.allSettled(
         document.getAnimations().filter((each) => each instanceof CSSTransition).map((each) => each.finished)

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.test_accessibility import serious
+
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
@@ -50,6 +52,7 @@ def test_a_slower_link_hides_less_of_the_transfer(open_page: Open) -> None:
     expect(slider).to_have_attribute("aria-valuetext", "10 MB/s")
     expect(tab.locator("#residency figcaption")).not_to_have_text(note)
     assert hidden_percent(tab) < fast
+    assert serious(tab) == []
 
 
 def test_decode_memory_is_off_by_default_and_travels_in_a_link(open_page: Open) -> None:

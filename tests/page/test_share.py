@@ -10,9 +10,11 @@ from sliminfer.diffusion import DiffusionPlan, probe
 from sliminfer.engine import RunRequest, SlimEngine
 from tests.page.serving import FACT, LAYERS, QUESTION, long_text
 from tests.tiny import tiny_loaded
+from viz.figures.kept_map import KeptMap
+from viz.figures.methods import MethodRun, methods_grid, methods_table
 from viz.page.document_input import read_paste
 from viz.page.live import LiveRun
-from viz.page.session import Visitor
+from viz.page.session import Rivals, Visitor
 from viz.page.setup import Setup
 from viz.page.share import write_files
 
@@ -35,6 +37,23 @@ def test_the_diffusion_of_the_same_document_goes_with_the_run(tmp_path: Path) ->
     assert names(write_files(visitor, tmp_path)[2]) >= DIFFUSION
     visitor.document = read_paste("Another text.")
     assert not DIFFUSION & names(write_files(visitor, tmp_path)[2])
+
+
+def test_methods_and_repeated_runs_go_with_the_run(tmp_path: Path) -> None:
+    engine = SlimEngine(tiny_loaded(layers=LAYERS))
+    setup = Setup(question=QUESTION, steps=(PruneStep(4, 0.25),), repeats=2)
+    live, document = LiveRun(of=2), read_paste(long_text(20))
+    for _ in range(2):
+        for event in engine.compare(RunRequest(document.text, QUESTION, setup.config(), max_new_tokens=3)):
+            live = live.after(event)
+    full, pruned = live.view.sides
+    strips = methods_grid({"sliminfer": KeptMap.from_side(pruned, setup.config())})
+    table = methods_table([MethodRun("full", full.metrics, full.text)])
+    visitor = Visitor(document=document, ran=setup, run=live, rivals=Rivals(document, table, strips))
+    found = names(write_files(visitor, tmp_path)[2])
+    assert found >= {"methods_kept.png", "methods.csv", "time_repeated.png", "time_repeated.csv"}
+    visitor.document = read_paste("Another text.")
+    assert not {"methods_kept.png", "methods.csv"} & names(write_files(visitor, tmp_path)[2])
 
 
 def names(path: Path) -> set[str]:

@@ -34,12 +34,23 @@ _NUMBERS = (
     ("Speed-up by FLOPs", "Arithmetic of the full prefill over that of the pruned one: matrices and attention of every "
      "layer, the head, and the scoring. It is what pruning could bring if nothing else cost time."),
     ("Efficiency", "The measured ratio of times to first token over the speed-up by FLOPs."),
+    ("Score and prune", "The part of the time to first token that scoring blocks and gathering the survivors take. The "
+     "first decode step, from the first token to the second, comes after that clock."),
     ("First-token KL", "How far the pruned model’s distribution of the first answer token is from the full model’s, in "
      "nats; 0 means identical."),
     ("Agreement", "Share of the full answer’s tokens that the pruned answer has at the same place."),
     ("Block score", "Largest softmax attention that any of the last positions gives, in any head, to any token of the "
      "block. The threshold is the lowest score that was kept for its score."),
     ("Layers survived", "How many layers ran over a token."),
+    ("Deepest layer saw", "Share of the prompt that the layer with the fewest tokens ran over."),
+    ("Working set", "The kept blocks that are on the device at a decode step. At every refresh, counted in steps, the "
+     "newest query scores all kept blocks by the mean keys of their units, and the best are wanted."),
+    ("Swap", "A change of the working set, made when less of it than gamma is still wanted. The new blocks are loaded "
+     "while earlier layers compute."),
+    ("Transfer beside the compute", "Of the time that the link between device and host was busy, the share for which "
+     "no layer had to wait. On a CPU the link is simulated, with the bandwidth you choose."),
+    ("Accuracy", "Mean share of right answers over the suites of a stored evaluation. Your run’s is 100 % or 0 %: its "
+     "answer holds the expected words, or not."),
     ("Attention on the span", "Share of the attention of the last 16 positions, the question’s end, that falls on the "
      "passage: softmax over all they see, averaged over them and all heads, on entering each layer."),
     ("Log-probability of the answer", "Natural logarithm of the probability that the model gives the first tokens, at "

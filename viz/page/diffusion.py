@@ -136,7 +136,7 @@ class DiffusionEvents:
         except SlimError as error:
             yield {self.bar.status: status(str(error), "error")}
             return
-        session = str(request.session_hash)
+        document, session = visitor.document, str(request.session_hash)
         flag = self.site.stops.begin(session)
         result: DiffusionResult | None = None
         drawn_at, last = 0.0, ""
@@ -158,8 +158,8 @@ class DiffusionEvents:
         except Exception as error:  # whatever it was, the visitor gets a sentence and a working page
             last = status(plain_message(error), "error")
         if not last and result is not None:
-            if visitor.document is not None:
-                visitor.spread = visitor.document, result
+            if document is not None:
+                visitor.spread = document, result
             last = status(_progress(result, under_way=False), "done" if result.done >= result.total else "ready")
         yield {self.bar.status: last or status("Stopped."), **drawn(result), **self.bar.idle()}
 

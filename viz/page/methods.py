@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from sliminfer.config import SlimConfig
+from sliminfer.documents import Document
 from sliminfer.engine import RunRequest
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.events import Event, Side
@@ -24,7 +25,7 @@ from viz.page.controls import Controls
 from viz.page.kept import token_evidence
 from viz.page.panes import status
 from viz.page.run_events import RunBar
-from viz.page.session import Visitor
+from viz.page.session import Rivals, Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stream import plain_message
@@ -103,7 +104,7 @@ class MethodsEvents:
             return
         session = str(request.session_hash)
         flag = self.site.stops.begin(session)
-        names = ["full", *chosen]
+        document, names = visitor.document, ["full", *chosen]
         finished: dict[str, SideView] = {}
         configs: dict[str, SlimConfig] = {}
         at = SideView("full")
@@ -124,12 +125,15 @@ class MethodsEvents:
                 now = names[min(len(finished), len(names) - 1)]
                 turn = f"{now}, {min(len(finished) + 1, len(names))} of {len(names)}"
                 words = f"{turn}: layer {at.layers_done} of {at.layers}."
-                yield {self.bar.status: status(words, "busy"), **self._drawn(visitor, finished, configs, beat.figures)}
+                yield {
+                    self.bar.status: status(words, "busy"),
+                    **self._drawn(visitor, document, finished, configs, beat.figures),
+                }
         except Exception as error:  # whatever it was, the visitor gets a sentence and a working page
             last = status(plain_message(error), "error")
         if len(finished) < len(names) and "error" not in last:
             last = status(f"Stopped after {len(finished)} of {len(names)}.")
-        yield {self.bar.status: last, **self._drawn(visitor, finished, configs, True), **self.bar.idle()}
+        yield {self.bar.status: last, **self._drawn(visitor, document, finished, configs, True), **self.bar.idle()}
 
     def _events(
         self, setup: Setup, wanted: RunRequest, chosen: list[str], speedup: float, configs: dict[str, SlimConfig]
@@ -147,7 +151,12 @@ class MethodsEvents:
             yield from engine.run(replace(wanted, config=configs[name]), "pruned")
 
     def _drawn(
-        self, visitor: Visitor, finished: Mapping[str, SideView], configs: Mapping[str, SlimConfig], due: bool
+        self,
+        visitor: Visitor,
+        document: Document | None,
+        finished: Mapping[str, SideView],
+        configs: Mapping[str, SlimConfig],
+        due: bool,
     ) -> Updates:
         """Table and strips of what has finished, where figures are due."""
         full = finished.get("full")
@@ -161,11 +170,12 @@ class MethodsEvents:
             runs.append(MethodRun(name, side.metrics, side.text, own))
             if name != "full":
                 maps[name] = KeptMap.from_side(side, configs[name], token_evidence(side.prompt, visitor.evidence))
-        updates: Updates = {
-            self.tab.table: f'<div class="fig fig-scroll" tabindex="0">{methods_table(runs).html()}</div>'
-        }
-        if maps:
-            updates[self.tab.strips] = methods_grid(maps).html()
+        table = methods_table(runs)
+        updates: Updates = {self.tab.table: f'<div class="fig fig-scroll" tabindex="0">{table.html()}</div>'}
+        if maps and document is not None:
+            strips = methods_grid(maps)
+            visitor.rivals = Rivals(document, table, strips)
+            updates[self.tab.strips] = strips.html()
         return updates
 
 

@@ -13,11 +13,22 @@ from sliminfer.cache import Link
 from sliminfer.diffusion import DiffusionResult
 from sliminfer.documents import Document
 from sliminfer.prompts import Prompt
+from viz.figures.grid import Grid
 from viz.figures.kept_map import KeptMap
+from viz.figures.table import Table
 from viz.page.live import LiveRun
 from viz.page.setup import Setup
 
 TIME_TO_LIVE_S = 3600  # a visitor's text and results are forgotten an hour after the last click
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Several methods on one document: their figures, and what each kept."""
+
+    document: Document
+    table: Table
+    strips: Grid
 
 
 @dataclass(eq=False)
@@ -31,6 +42,7 @@ class Visitor:
         ran: the setup of `run`.
         run: the last run, as far as it came.
         spread: the last measurement of diffusion, with the document it was made on.
+        rivals: the last comparison of methods.
         link: between device and host, where the cache's transfers are simulated.
     """
 
@@ -41,6 +53,7 @@ class Visitor:
     key: str = ""
     run: LiveRun = field(default_factory=LiveRun)
     spread: tuple[Document, DiffusionResult] | None = None
+    rivals: Rivals | None = None
     link: Link = field(default_factory=Link)
 
 

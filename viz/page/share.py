@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import gradio as gr
 
 from sliminfer.errors import SlimError
+from viz.figures.compare import repeats
 from viz.figures.diffusion import attention_chart, removal_chart, similarity_grid
-from viz.figures.export import Figure, archive, run_files
+from viz.figures.export import Figure, archive, csv_bytes, run_files
 from viz.figures.report import report_html
 from viz.figures.residency import bytes_chart, residency_grid
 from viz.page.cache import timeline_of
@@ -94,23 +95,35 @@ def write_files(visitor: Visitor, folder: Path) -> tuple[Path, Path, Path]:
     view, setup = visitor.run.view, visitor.ran
     prompt = view.pruned.prompt
     evidence = () if prompt is None else token_evidence(prompt, visitor.evidence)
-    timeline = timeline_of(visitor.run, visitor.link)
-    extra: dict[str, Figure] = (
-        {} if timeline is None else {"residency": residency_grid(timeline), "kv_bytes": bytes_chart(timeline)}
-    )
-    if visitor.spread is not None and visitor.spread[0] is visitor.document:
-        result = visitor.spread[1]
-        extra["diffusion_removal"] = removal_chart(result)
-        extra["diffusion_attention"] = attention_chart(result)
-        extra["diffusion_map"] = similarity_grid(result)
+    extra = further_figures(visitor)
     config = setup.config()
     files = run_files(view, config, setup.model, evidence, extra)
+    if "methods_kept" in extra and visitor.rivals is not None:
+        files["methods.csv"] = csv_bytes(visitor.rivals.table)
     report = report_html(view, config, setup.model, setup.question, evidence, tuple(extra.values()))
     paths = folder / "sliminfer_report.html", folder / "sliminfer_run.json", folder / "sliminfer_run.zip"
     contents = report.encode("utf-8"), files["run.json"], archive(files)
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
     return paths
+
+
+def further_figures(visitor: Visitor) -> dict[str, Figure]:
+    """What was drawn beside the run itself, as far as it is about the run's document, by file name."""
+    figures: dict[str, Figure] = {}
+    if len(visitor.run.rounds) > 1:
+        figures["time_repeated"] = repeats(*zip(*visitor.run.rounds, strict=True))
+    timeline = timeline_of(visitor.run, visitor.link)
+    if timeline is not None:
+        figures |= {"residency": residency_grid(timeline), "kv_bytes": bytes_chart(timeline)}
+    if visitor.spread is not None and visitor.spread[0] is visitor.document:
+        result = visitor.spread[1]
+        figures["diffusion_removal"] = removal_chart(result)
+        figures["diffusion_attention"] = attention_chart(result)
+        figures["diffusion_map"] = similarity_grid(result)
+    if visitor.rivals is not None and visitor.rivals.document is visitor.document:
+        figures["methods_kept"] = visitor.rivals.strips
+    return figures
 
 
 def page_address(headers: Mapping[str, str]) -> str:
