@@ -9,6 +9,7 @@ with contextlib.suppress(ImportError):  # on a ZeroGPU Space it must come before
 
 import logging
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,8 +31,17 @@ def main(
         str | None, typer.Option(help="Address to listen on; 0.0.0.0 serves the whole network (default: 127.0.0.1).")
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or balanced over all GPUs.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="auto, cpu, cuda, cuda:N, several as in cuda:0,cuda:1 for a run each, or balanced over all GPUs."
+        ),
+    ] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder with results of eval and sweep to draw on the Methods tab, such as runs."),
+    ] = None,
 ) -> None:
     """Serve the page: upload a document, ask, and watch full and pruned inference side by side.
 
@@ -52,6 +62,7 @@ def main(
         address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")  # nosec B104
         first = model or (DEMO_MODEL if profile is None else profile.models[0])
         site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile)
+        site.measured = results
         page = serve(site, address, port, profile)
     except (SlimError, OSError) as error:
         typer.echo(str(error), err=True)

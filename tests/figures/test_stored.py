@@ -12,7 +12,7 @@ import pytest
 
 from sliminfer.bench import BenchRow
 from viz.figures.export import png_bytes
-from viz.figures.methods import Outcome, accuracy_chart
+from viz.figures.methods import KV, TTFT, Outcome, accuracy_chart
 from viz.figures.stored import FOLDER, studies, timings
 
 BENCH = Path(__file__).with_name("bench_demo_256.json")  # sliminfer bench --shape demo --lengths 256 --rounds 1
@@ -73,3 +73,25 @@ def test_your_run_is_a_point_where_its_answer_can_be_judged_and_a_line_where_not
     timed = accuracy_chart(outcomes, Outcome("your run", "mine", float("nan"), 0.5))
     assert (timed.marks[-1].x.tolist(), timed.marks[-1].y.tolist()) == ([0.5, 0.5], [0.8, 1.0])
     assert timed.table.rows[-1] == ("your run", "mine", "–", "500 ms", "–")
+
+
+def test_a_sweep_is_drawn_with_its_front_against_time_and_against_memory(tmp_path: Path) -> None:
+    settings = {"full": (0.9, 2.0, 8e6), "a": (0.9, 1.0, 4e6), "b": (0.8, 1.5, 2e6), "c": (0.7, 0.5, 3e6)}
+    row = {"suite": "needle", "context": 512, "method": "sliminfer"}
+    results = [
+        row | {"variant": name, "accuracy": accuracy, "ttft_s": seconds, "prompt_kv_bytes": size}
+        for name, (accuracy, seconds, size) in settings.items()
+    ]
+    data = {"model": "demo", "results": results, "table": [], "examples": 2}
+    (tmp_path / "sweep.json").write_text(json.dumps(data), encoding="utf-8")
+    (study,) = studies(tmp_path)
+    assert study.swept
+    assert study.title.startswith("sweep of demo")
+    fronts = {}
+    for cost in (TTFT, KV):
+        chart = accuracy_chart(study.outcomes, front=study.swept, cost=cost)
+        line = chart.marks[0]
+        fronts[cost.field] = list(zip(line.x.tolist(), line.y.tolist()))
+        assert [row[-1] for row in chart.table.rows].count("yes") == 2
+        assert png_bytes(chart)
+    assert fronts == {"ttft_s": [(0.5, 0.7), (1.0, 0.9)], "kv_bytes": [(2.0, 0.8), (4.0, 0.9)]}

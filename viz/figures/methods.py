@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 
 import numpy as np
 
 from sliminfer.metrics import Comparison, RunMetrics
-from viz.figures.chart import Axis, Chart, Line, Points, Symbol, values
+from viz.figures.chart import Axis, Chart, Line, Points, Symbol, Values, values
 from viz.figures.grid import SHARES, Grid, share_levels
 from viz.figures.kept_map import KeptMap, kept_tile
 from viz.figures.table import Table
@@ -37,12 +37,14 @@ class Outcome:
         setting: what distinguishes it from the method's other outcomes, as in "4:0.25,8:0.125".
         accuracy: share of right answers, in [0, 1]; NaN where nobody knows the answer.
         ttft_s: median time to first token in seconds.
+        kv_bytes: median bytes of the prompt's KV cache on the device; NaN where it is not known.
     """
 
     name: str
     setting: str
     accuracy: float
     ttft_s: float
+    kv_bytes: float = nan
 
 
 def methods_table(runs: Sequence[MethodRun]) -> Table:
@@ -96,68 +98,83 @@ def methods_grid(maps: Mapping[str, KeptMap]) -> Grid:
     )
 
 
-def pareto(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Those that no other beats, by rising time: none is both at least as fast and at least as accurate."""
+@dataclass(frozen=True)
+class Cost:
+    """What accuracy is traded for: a field of `Outcome`, what it is called, and its unit on the axis and in words."""
+
+    field: str
+    name: str
+    axis: Axis
+    scale: float
+    words: Callable[[float], str]
+
+    def of(self, outcome: Outcome) -> float:
+        """The cost of an outcome, in its own unit."""
+        return float(getattr(outcome, self.field))
+
+
+TTFT = Cost("ttft_s", "time to first token", Axis("time to first token, s", log=True), 1.0, seconds)
+KV = Cost("kv_bytes", "prompt’s KV cache", Axis("KV cache of the prompt, MB", log=True), 1e-6, size)
+
+
+def pareto(outcomes: Sequence[Outcome], cost: Cost = TTFT) -> list[Outcome]:
+    """Those that no other beats, by rising cost: none is both at least as cheap and at least as accurate."""
     front: list[Outcome] = []
-    for outcome in sorted(outcomes, key=lambda o: (o.ttft_s, -o.accuracy)):
+    for outcome in sorted(outcomes, key=lambda o: (cost.of(o), -o.accuracy)):
         if not front or outcome.accuracy > front[-1].accuracy:
             front.append(outcome)
     return front
 
 
-def accuracy_chart(outcomes: Sequence[Outcome], yours: Outcome | None = None, front: bool = False) -> Chart:
-    """Accuracy against time to first token, a colour and a shape per method.
+def accuracy_chart(
+    outcomes: Sequence[Outcome], yours: Outcome | None = None, front: bool = False, cost: Cost = TTFT
+) -> Chart:
+    """Accuracy against a cost, a colour and a shape per method.
 
-    `yours` marks the visitor's own run, by its time alone where its accuracy is NaN. `front` joins the outcomes
+    `yours` marks the visitor's own run, by its cost alone where its accuracy is NaN. `front` joins the outcomes
     that no other beats: use it where many settings were swept.
     """
+
+    def costs(found: Iterable[Outcome]) -> Values:
+        return values([cost.scale * cost.of(outcome) for outcome in found])
+
     names = list(dict.fromkeys(outcome.name for outcome in outcomes))
     marks: list[Line | Points] = []
+    best = pareto(outcomes, cost)
     if front:
-        best = pareto(outcomes)
-        marks.append(
-            Line(
-                "best of the sweep",
-                values([outcome.ttft_s for outcome in best]),
-                values([outcome.accuracy for outcome in best]),
-                "muted",
-                "dash",
-                steps=True,
-            )
-        )
+        heights = values([outcome.accuracy for outcome in best])
+        marks.append(Line("best of the sweep", costs(best), heights, "muted", "dash", steps=True))
     for name, (role, symbol) in _styles(names).items():
         own = [outcome for outcome in outcomes if outcome.name == name]
-        marks.append(
-            Points(
-                name,
-                values([outcome.ttft_s for outcome in own]),
-                values([outcome.accuracy for outcome in own]),
-                tuple("" for _ in own),
-                role,
-                symbol,
-            )
-        )
+        heights = values([outcome.accuracy for outcome in own])
+        marks.append(Points(name, costs(own), heights, tuple("" for _ in own), role, symbol))
     if yours is not None and isfinite(yours.accuracy):
-        at = values([yours.ttft_s]), values([yours.accuracy])
-        marks.append(Points("your run", *at, ("your run",), "ink", "cross"))
+        marks.append(Points("your run", costs([yours]), values([yours.accuracy]), ("your run",), "ink", "cross"))
     elif yours is not None:
-        marks.append(Line("your run", values([yours.ttft_s] * 2), values(_reach(outcomes)), "ink", "dash"))
-    on_front = {(o.name, o.setting) for o in pareto(outcomes)}
+        marks.append(Line("your run", costs([yours, yours]), values(_reach(outcomes)), "ink", "dash"))
+    on_front = {(o.name, o.setting) for o in best}
     rows = [
-        (o.name, o.setting, percent(o.accuracy), seconds(o.ttft_s), "yes" if (o.name, o.setting) in on_front else "no")
+        (
+            o.name,
+            o.setting,
+            percent(o.accuracy),
+            cost.words(cost.of(o)),
+            "yes" if (o.name, o.setting) in on_front else "no",
+        )
         for o in outcomes
     ]
     if yours is not None:
-        rows.append(("your run", yours.setting, percent(yours.accuracy), seconds(yours.ttft_s), DASH))
+        rows.append(("your run", yours.setting, percent(yours.accuracy), cost.words(cost.of(yours)), DASH))
+    title = f"Accuracy against {cost.name}"
     return Chart(
-        title="Accuracy against time to first token",
-        note="Up is more accurate, left is faster.",
-        x=Axis("time to first token, s", log=True),
+        title=title,
+        note="Up is more accurate, left is cheaper." if cost is KV else "Up is more accurate, left is faster.",
+        x=cost.axis,
         y=Axis("accuracy", percent=True),
         marks=tuple(marks),
         table=Table.of(
-            "Accuracy against time to first token",
-            ("Method", "Setting", "Accuracy", "TTFT", "Beaten by none"),
+            title,
+            ("Method", "Setting", "Accuracy", "TTFT" if cost is TTFT else "KV cache", "Beaten by none"),
             rows,
         ),
     )

@@ -33,16 +33,19 @@ class Study:
         model: the model's name.
         source: prompts, examples and machine, in words.
         outcomes: one per variant that ran on every suite: mean accuracy, and the mean of the suites' median TTFT.
+        swept: whether it is a grid of settings, of which the best are worth joining.
     """
 
     model: str
     context: int
     source: str
     outcomes: tuple[Outcome, ...]
+    swept: bool = False
 
     @property
     def title(self) -> str:
-        return f"{self.model}, {plural(self.context, 'token')}"
+        kind = "sweep of " if self.swept else ""
+        return f"{kind}{self.model}, {plural(self.context, 'token')}"
 
 
 def studies(folder: Path) -> tuple[Study, ...]:
@@ -93,12 +96,13 @@ def _study(data: Mapping[str, Any], context: int) -> Study:
         own = [row for row in rows if row["variant"] == variant and None not in (row["accuracy"], row["ttft_s"])]
         if len(own) == len(suites):
             accuracy, ttft_s = (fmean(row[name] for row in own) for name in ("accuracy", "ttft_s"))
-            outcomes.append(Outcome(own[0]["method"], settings.get(variant, variant), accuracy, ttft_s))
+            kv_bytes = fmean(_number(row.get("prompt_kv_bytes")) for row in own)
+            outcomes.append(Outcome(own[0]["method"], settings.get(variant, variant), accuracy, ttft_s, kv_bytes))
     source = (
         f"{data['model']} on {machine(data)}, prompts of {count(context)} tokens, "
         f"{plural(int(data.get('examples', 0)), 'example')} each of {', '.join(suites)}."
     )
-    return Study(str(data["model"]), int(context), source, tuple(outcomes))
+    return Study(str(data["model"]), int(context), source, tuple(outcomes), swept="table" in data)
 
 
 def _setting(config: Mapping[str, Any]) -> str:

@@ -79,7 +79,7 @@ def build(site: Site) -> gr.Blocks:
         _wire_run(RunEvents(site, chosen, bar, comparing, keeping, caching), sharing, evaluated, visitor)
         gr.on(
             [methods_tab.select, evaluated.chosen.input], evaluated.drawn, [visitor, evaluated.chosen],
-            evaluated.plot.outputs, queue=False, **QUIET,
+            evaluated.outputs, queue=False, **QUIET,
         )  # fmt: skip
         _wire_document(documents, visitor)
         presets = PresetEvents(site, chosen, line)
@@ -124,7 +124,7 @@ def _wire_run(events: RunEvents, sharing: ShareEvents, evaluated: StoredView, vi
         running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **QUIET)
         running.failure(events.failed, None, shown, queue=False, **QUIET)
         running.then(sharing.files, visitor, box.downloads, queue=False, **QUIET)
-        running.then(evaluated.drawn, [visitor, evaluated.chosen], evaluated.plot.outputs, queue=False, **QUIET)
+        running.then(evaluated.drawn, [visitor, evaluated.chosen], evaluated.outputs, queue=False, **QUIET)
     relinked = events.cache.link.change(
         events.cache.relink, [visitor, events.cache.link], events.cache.outputs, queue=False, **QUIET
     )

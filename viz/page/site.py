@@ -31,6 +31,7 @@ class Site:
         examples: the example documents.
         upload_limit: most bytes of an upload.
         benchmarks: folder of the results measured before, as `eval` and `bench` wrote them.
+        measured: folder of the host's own results of `eval` and `sweep`, shown besides.
         probe_flops: what one measurement of diffusion may take, None for about a minute's work.
     """
 
@@ -40,6 +41,7 @@ class Site:
     examples: tuple[Example, ...]
     upload_limit: int = DEFAULT_LIMITS.max_bytes
     benchmarks: Path = FOLDER
+    measured: Path | None = None
     probe_flops: float | None = None
     stops: StopFlags = field(default_factory=StopFlags)
     results: ResultStore = field(default_factory=ResultStore)

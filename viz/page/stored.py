@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from sliminfer.tasks.scoring import contains_answer
-from viz.figures.methods import Outcome, accuracy_chart
+from viz.figures.methods import KV, Outcome, accuracy_chart
 from viz.figures.stored import Study, studies
 from viz.figures.words import plural
 from viz.page import curve
@@ -27,26 +27,35 @@ class StoredView:
     found: tuple[Study, ...]
     chosen: gr.Dropdown
     plot: Curve
+    memory: Curve
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [*self.plot.outputs, *self.memory.outputs]
 
     def drawn(self, visitor: Visitor, index: int | None) -> dict[Any, Any]:
         """Updates that show an evaluation, with the visitor's last run if it has one."""
         if index is None:
             return gr.skip()
         study, yours = self.found[index], your_run(self.site, visitor)
-        chart = accuracy_chart(study.outcomes, yours)
-        return self.plot.drawn(replace(chart, note=f"{chart.note} Stored: {study.source}{_about(visitor, yours)}"))
+        chart = accuracy_chart(study.outcomes, yours, study.swept)
+        noted = replace(chart, note=f"{chart.note} Stored: {study.source}{_about(visitor, yours)}")
+        known = [outcome for outcome in study.outcomes if math.isfinite(outcome.kv_bytes)]
+        if not known:
+            return {**self.plot.drawn(noted), **self.memory.cleared()}
+        return {**self.plot.drawn(noted), **self.memory.drawn(accuracy_chart(known, yours, study.swept, KV))}
 
 
 def build(site: Site) -> StoredView:
     """Lay it out, empty until the tab is opened; an evaluation of the page's own model comes first."""
-    found = studies(site.benchmarks)
+    found = studies(site.benchmarks) + (() if site.measured is None else studies(site.measured))
     own = next((i for i, study in enumerate(found) if study.model == site.start.model), 0)
     with gr.Group(elem_classes="choices", visible=bool(found)):
         chosen = gr.Dropdown(
             [(study.title, i) for i, study in enumerate(found)], value=own if found else None,
             label="Stored evaluation", info="Compared with your last run below.", elem_id="stored",
         )  # fmt: skip
-    return StoredView(site, found, chosen, curve.build("stored-accuracy"))
+    return StoredView(site, found, chosen, curve.build("stored-accuracy"), curve.build("stored-memory"))
 
 
 def your_run(site: Site, visitor: Visitor) -> Outcome | None:
@@ -57,7 +66,7 @@ def your_run(site: Site, visitor: Visitor) -> Outcome | None:
     example = site.example(setup.example)
     suggestion = None if example is None else example.suggestion(setup.question)
     accuracy = math.nan if suggestion is None else contains_answer(visitor.run.view.pruned.text, suggestion.answer)
-    return Outcome("your run", title_of(setup.model), accuracy, metrics.ttft_s)
+    return Outcome("your run", title_of(setup.model), accuracy, metrics.ttft_s, metrics.prompt_kv.total_device)
 
 
 def _about(visitor: Visitor, yours: Outcome | None) -> str:
