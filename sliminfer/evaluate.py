@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 from sliminfer.config import SlimConfig
@@ -13,7 +13,7 @@ from sliminfer.engine import RunRequest, SlimEngine
 from sliminfer.events import Failed, Finished, Side
 from sliminfer.metrics import Comparison, RunMetrics
 from sliminfer.prompts import Prompt
-from sliminfer.provenance import commit
+from sliminfer.provenance import commit, hardware
 from sliminfer.records import FULL, Record, RecordStore, run_key
 from sliminfer.shards import Shard
 from sliminfer.tasks.items import EvalItem, EvalSuite
@@ -38,6 +38,14 @@ class Variant:
         """Eight hexadecimal digits of the config."""
         text = json.dumps(self.config.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The code and the device that a record comes from."""
+
+    commit: str | None
+    hardware: str
 
 
 @dataclass(frozen=True)
@@ -131,12 +139,13 @@ def runs_left(work: Sequence[Work], store: RecordStore, shard: Shard) -> int:
 def run_work(engine: SlimEngine, work: Work, missing: set[str]) -> Iterator[Record]:
     """Records of one example for the full model and the variants whose keys are `missing`."""
     item = work.suite.item(work.context, work.index)
+    origin = Origin(_commit(), hardware(engine.loaded))
     prompt = item.prompt(engine.loaded.tokenizer)
     full = _run(engine, item, prompt, SlimConfig(method=FULL), "full")
     for key, variant in zip(work.keys, (None, *work.variants), strict=True):
         if key in missing:
             run = full if variant is None else _run(engine, item, prompt, variant.config, "pruned")
-            yield _record(item, prompt, variant, run, full)
+            yield _record(item, prompt, variant, run, full, origin)
 
 
 def evidence_kept(prompt: Prompt, item: EvalItem, metrics: RunMetrics) -> tuple[float, ...]:
@@ -163,12 +172,17 @@ def _run(engine: SlimEngine, item: EvalItem, prompt: Prompt, config: SlimConfig,
 
 
 def _record(
-    item: EvalItem, prompt: Prompt, variant: Variant | None, run: Finished | str, full: Finished | str
+    item: EvalItem,
+    prompt: Prompt,
+    variant: Variant | None,
+    run: Finished | str,
+    full: Finished | str,
+    origin: Origin,
 ) -> Record:
     label, digest = (FULL, "") if variant is None else (variant.label, variant.digest)
     if isinstance(run, str) or isinstance(full, str):
         error = full if isinstance(full, str) else str(run)
-        return Record(item.suite, item.context, item.index, label, digest, error=error, commit=_commit())
+        return Record(item.suite, item.context, item.index, label, digest, error=error, **asdict(origin))
     metrics = run.metrics
     against = Comparison.of(full.metrics, metrics)
     return Record(
@@ -192,7 +206,7 @@ def _record(
         first_token_kl=against.first_token_kl,
         agreement=against.agreement,
         evidence_kept=evidence_kept(prompt, item, metrics),
-        commit=_commit(),
+        **asdict(origin),
     )
 
 

@@ -40,6 +40,13 @@ def provenance(loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
+def hardware(loaded: LoadedModel) -> str:
+    """What computes: the GPU's name, or the processor's with the threads in use."""
+    if loaded.device.type != "cpu":
+        return loaded.device_name
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+
+
 def command_line() -> str:
     """The command that this process was started with, as one would type it."""
     program = Path(sys.argv[0]).name if sys.argv else ""

@@ -30,6 +30,7 @@ class Record:
         first_token_kl: KL(full || this) of the first token's distribution, in nats.
         evidence_kept: share of the evidence's tokens that pass each prune step; empty where none is known.
         error: why the run failed, with all figures NaN.
+        commit, hardware: of the code and the device that made it.
     """
 
     suite: str
@@ -54,6 +55,7 @@ class Record:
     evidence_kept: tuple[float, ...] = ()
     error: str | None = None
     commit: str | None = None
+    hardware: str | None = None
 
     @property
     def key(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sliminfer.errors import ConfigError
 from sliminfer.scatter import Dot, scatter_svg
+from sliminfer.sweep import COSTS, on_front
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --line: #c9ced6; --soft: #59636e; }
@@ -43,6 +44,8 @@ _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("speedup.efficiency", "efficiency", ".2f"),
     ("speedup.kv_bytes", "KV x", ".2f"),
     ("ttft_s", "TTFT s", ".4f"),
+    ("kv_mb", "KV MB", ".2f"),
+    ("fronts", "beaten by none in", ""),
 )
 
 
@@ -77,7 +80,7 @@ def _section(name: str, data: Mapping[str, Any]) -> str:
         )
     rows = data.get("results")
     if isinstance(rows, list) and rows and "accuracy" in rows[0]:
-        parts += [_figures(rows), _rows_table(rows)]
+        parts += [_figures(rows), _rows_table([_with_fronts(row, rows) for row in rows])]
         if data.get("averages"):
             parts.append(_plain_table("Averages over suites", data["averages"]))
     else:
@@ -90,7 +93,7 @@ def _origin(data: Mapping[str, Any]) -> str:
     source = data.get("provenance", {})
     facts = {
         "Model": source.get("model", data.get("model")),
-        "Hardware": source.get("device", data.get("device")),
+        "Hardware": "; ".join(data.get("hardware") or []) or source.get("device", data.get("device")),
         "Processor": source.get("cpu"),
         "Number type": source.get("dtype", data.get("dtype")),
         "Commit": ", ".join(data.get("commits") or []) or source.get("commit"),
@@ -121,6 +124,15 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> str:
                     f"<figcaption>{_escape(caption)} The line joins what nothing beats.</figcaption></figure>"
                 )
     return "".join(figures)
+
+
+def _with_fronts(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The row with its KV bytes in MB and with what no other of its suite and context beats it in."""
+    size = row.get("prompt_kv_bytes")
+    rivals = [rival for rival in rows if (rival["suite"], rival["context"]) == (row["suite"], row["context"])]
+    names = {"front_ttft": "TTFT", "front_kv": "KV"}
+    fronts = [names[front] for front, cost in COSTS.items() if on_front(row, rivals, cost)]
+    return {**row, "kv_mb": None if size is None else size / 1e6, "fronts": ", ".join(fronts) or None}
 
 
 def _rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -160,9 +172,7 @@ def _plain_table(caption: str, rows: Sequence[Mapping[str, Any]]) -> str:
     flat = [_flat(row) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
     head = "".join(f'<th scope="col">{_escape(name)}</th>' for name in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_value(row.get(name))}</td>" for name in columns) + "</tr>" for row in flat
-    )
+    body = "".join("<tr>" + "".join(f"<td>{_value(row.get(name))}</td>" for name in columns) + "</tr>" for row in flat)
     return _wrapped(f"<caption>{_escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
 
 

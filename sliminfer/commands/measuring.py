@@ -140,9 +140,7 @@ def measure(
     share(store, job.shard)
     try:
         with progress_bar(runs_left(work, store, job.shard), what, shown=job.shard.first) as step:
-            return evaluate(
-                job.engine, work, store, job.shard, lambda r: step(f"{r.suite} {r.context:,} {r.variant}")
-            )
+            return evaluate(job.engine, work, store, job.shard, lambda r: step(f"{r.suite} {r.context:,} {r.variant}"))
     except KeyboardInterrupt:
         if job.shard.first:
             print(
@@ -198,6 +196,7 @@ def result(job: Job, variants: Mapping[int, Sequence[Variant]], records: Sequenc
         "dtype": source["dtype"],
         "provenance": source,
         "commits": sorted({record.commit for record in records if record.commit}),
+        "hardware": sorted({record.hardware for record in records if record.hardware}),
         "processes": job.shard.world,
         "suites": [suite.name for suite in job.suites],
         "contexts": job.contexts,

@@ -34,9 +34,13 @@ class JsonlSuite(EvalSuite):
 
     def __init__(self, path: Path, tokenizer: Any) -> None:
         self.name = path.stem
-        self._path, self._tokenizer = path, tokenizer
+        self._tokenizer = tokenizer
         remedy = 'write one record a line, as in {"document": "...", "question": "...", "answers": ["..."]}'
         self._rows = read_rows(path, remedy, ("document", "question"))
+        for number, row in enumerate(self._rows, start=1):
+            fault = _fault(row)
+            if fault:
+                raise TaskError(f"Record {number} of {path} has {fault}: {remedy}.")
 
     def size(self, wanted: int) -> int:
         return min(wanted, len(self._rows))
@@ -44,9 +48,7 @@ class JsonlSuite(EvalSuite):
     def item(self, context: int, index: int) -> EvalItem:
         row = self._rows[index]
         metric = row.get("metric", "contains")
-        if metric not in METRICS:
-            raise TaskError(f"Record {index + 1} of {self._path} has metric {metric!r}: use {', '.join(METRICS)}.")
-        room = int(row.get("max_new_tokens", _ROOM))
+        room = row.get("max_new_tokens", _ROOM)
         asked = QUESTION_PREFIX + row["question"].strip()
         whole = row["document"].rstrip()
         document, question = cut_middle(self._tokenizer, whole, asked, context - room - TEMPLATE_ROOM)
@@ -63,6 +65,28 @@ class JsonlSuite(EvalSuite):
             evidence=evidence if document == whole else (),
             max_new_tokens=room,
         )
+
+
+def _fault(row: dict[str, Any]) -> str:
+    """What is wrong with a record, or nothing."""
+    for name in ("document", "question"):
+        if not isinstance(row[name], str) or not row[name].strip():
+            return f"no text as its {name}"
+    answers = row.get("answers", [])
+    if not isinstance(answers, str | list) or not all(isinstance(answer, str) for answer in answers):
+        return "answers that are no list of texts"
+    if row.get("metric", "contains") not in METRICS:
+        return f"metric {row['metric']!r}, which is none of {', '.join(METRICS)}"
+    room = row.get("max_new_tokens", _ROOM)
+    if not isinstance(room, int) or room < 1:
+        return f"max_new_tokens {room!r}, which is no positive whole number"
+    spans = row.get("evidence", [])
+    inside = isinstance(spans, list) and all(
+        isinstance(span, list) and len(span) == 2 and all(isinstance(edge, int) for edge in span)
+        and 0 <= span[0] < span[1] <= len(row["document"])
+        for span in spans
+    )  # fmt: skip
+    return "" if inside else "evidence that is no list of [start, end] within its document"
 
 
 def _best(metric: Callable[[str, str], float], answers: list[str], reply: str) -> float:

@@ -134,7 +134,10 @@ def read_rows(path: Path, remedy: str, fields: tuple[str, ...]) -> list[dict[str
     """
     if not path.is_file():
         raise TaskError(f"{path} is missing: {remedy}.")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path} cannot be read as UTF-8 text ({error}): save it as UTF-8.") from error
     lines = [line for line in text.split("\n") if line.strip()]
     rows: list[dict[str, Any]] = []
     try:

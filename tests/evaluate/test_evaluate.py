@@ -48,6 +48,7 @@ def test_the_oracle_keeps_all_evidence_and_halving_saves_flops(
     records, _ = run(engine, work, tmp_path)
     rows = {row["variant"]: row for row in summarise(records, {768: [HALF, ORACLE]})}
     assert rows["oracle"]["evidence_kept"] == [1.0]
+    assert all(record.hardware and "threads" in record.hardware for record in records)
     assert rows["half"]["speedup"]["ttft_flops"] > 1.3
     assert rows["full"]["examples"] == rows["half"]["examples"] == 2
     assert rows["half"]["accuracy_low"] <= rows["half"]["accuracy"] <= rows["half"]["accuracy_high"]

@@ -123,6 +123,34 @@ def test_broken_files_are_told(tmp_path: Path, content: str) -> None:
         find_suites(str(path), Sources(tiny_tokenizer()))
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("metric", "luck", "metric 'luck'"),
+        ("question", 3, "no text as its question"),
+        ("document", "  ", "no text as its document"),
+        ("answers", [9], "answers that are no list of texts"),
+        ("answers", {"a": 1}, "answers that are no list of texts"),
+        ("max_new_tokens", "many", "no positive whole number"),
+        ("evidence", [[0, 99]], "within its document"),
+        ("evidence", [["a", 1]], "within its document"),
+    ],
+)
+def test_a_record_of_the_wrong_kind_is_told_with_its_number(
+    tmp_path: Path, field: str, value: object, words: str
+) -> None:
+    good = {"document": "The lamp was lit.", "question": "When?"}
+    path = write(tmp_path / "mine.jsonl", good, good | {field: value})
+    with pytest.raises(SlimError, match=f"Record 2 of .*mine.jsonl has .*{words}"):
+        find_suites(str(path), Sources(tiny_tokenizer()))
+
+
+def test_a_file_that_is_not_utf8_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(SlimError, match="save it as UTF-8"):
+        find_suites(str(tmp_path / "mine.jsonl"), Sources(tiny_tokenizer()))
+
+
 def test_own_files_with_and_without_answers(tmp_path: Path) -> None:
     document = "The keeper lit the lamp at nine."
     path = write(
@@ -130,17 +158,14 @@ def test_own_files_with_and_without_answers(tmp_path: Path) -> None:
         {"document": document, "question": "When?", "answers": ["nine", "9"], "evidence": [[4, 19]]},
         {"document": document, "question": "Who?"},
         {"document": document, "question": "Who?", "answers": "the keeper", "metric": "qa_f1"},
-        {"document": document, "question": "Who?", "metric": "luck"},
     )
     [suite] = find_suites(str(path), Sources(tiny_tokenizer()))
     items = [suite.item(1024, index) for index in range(3)]
-    assert (suite.name, suite.size(10)) == ("mine", 4)
+    assert (suite.name, suite.size(10)) == ("mine", 3)
     assert items[0].score("At 9 o'clock") == 1.0
     assert document[slice(*items[0].evidence[0])] == "keeper lit the "
     assert items[1].score("anything") != items[1].score("anything")  # NaN: there is nothing to compare with
     assert items[2].score("keeper") == 1.0
-    with pytest.raises(SlimError, match="metric 'luck'"):
-        suite.item(1024, 3)
     assert suite.item(110, 0).evidence == ()  # the middle is gone, and with it the places
 
 

@@ -48,7 +48,7 @@ def test_the_page_needs_nothing_else_and_says_where_its_numbers_come_from() -> N
     links.feed(page)
     assert links.fetched == []
     assert "url(" not in page
-    for text in ("python -m sliminfer eval &lt;x&gt;", "abc123", "demo", "0.900", "2.50", "<svg"):
+    for text in ("python -m sliminfer eval &lt;x&gt;", "abc123", "demo", "0.900", "2.50", "<svg", "1.00", "TTFT, KV"):
         assert text in page
 
 
