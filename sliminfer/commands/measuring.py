@@ -35,13 +35,13 @@ Examples = Annotated[int, typer.Option(help="Examples per suite and context.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
 FillerText = Annotated[
     Path | None,
-    typer.Option("--filler", help="Text to plant facts in: .txt, .xz or a folder [default: the example documents]."),
+    typer.Option("--filler", help="Text to plant facts in: .txt, .xz or a folder (default: the example documents)."),
 ]
 Data = Annotated[Path, typer.Option(help="Folder with benchmark files, such as longbench/qasper.jsonl.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch missing benchmark files from the Hub into --data.")]
 Result = Annotated[
     str | None,
-    typer.Option("--json", help="Result file, or - for stdout; finished examples are kept beside it [default: runs/]."),
+    typer.Option("--json", help="Result file, or - for stdout; finished examples are kept beside it (default: runs/)."),
 ]
 
 

@@ -9,7 +9,7 @@ import typer
 
 app = typer.Typer(help="The hosted page: render, check and deploy what the Spacefile says.", no_args_is_help=True)
 
-ProfileName = Annotated[str | None, typer.Option(help="Profile of the Spacefile [default: its default_profile].")]
+ProfileName = Annotated[str | None, typer.Option(help="Profile of the Spacefile (default: its default_profile).")]
 
 
 @app.command()

@@ -13,7 +13,7 @@ from sliminfer.config import DEFAULT_PRESET
 Keeps = Annotated[str, typer.Option("--keep", help="Shares kept at the first prune layer: 0.5,0.25,0.125.")]
 Layers = Annotated[
     str | None,
-    typer.Option(help="Sets of prune layers: 3,4,4+8; each further layer of one halves the keep [default: by depth]."),
+    typer.Option(help="Sets of prune layers: 3,4,4+8; each further layer of one halves the keep (default: by depth)."),
 ]
 Methods = Annotated[str, typer.Option(help="Comma-separated pruning methods.")]
 
