@@ -85,7 +85,7 @@ class BenchRow:
         return asdict(self)
 
 
-class _NoText:
+class NoText:
     """Stands in for a tokenizer where prompts are random ids and answers are not read."""
 
     eos_token_id = None
@@ -124,7 +124,7 @@ def random_model(shape: str, device: str = "auto", dtype: str = "auto", attentio
     with place:
         build: Any = family[1]._from_config
         model = build(config, dtype=number_type, attn_implementation=backend)
-    return wrap_model(f"{shape} (random weights)", model.eval(), _NoText(), place, backend)
+    return wrap_model(f"{shape} (random weights)", model.eval(), NoText(), place, backend)
 
 
 def random_prompt(loaded: LoadedModel, tokens: int, seed: int = 0) -> Prompt:
@@ -178,10 +178,10 @@ def bench(
     prompt = random_prompt(loaded, tokens)
     variants: dict[str, Callable[[], tuple[float, float, int, RunMetrics | None]]] = {}
     if against_hf:
-        variants["hf"] = partial(_stock, loaded, prompt, new_tokens)
-    variants["full"] = partial(_ours, engine, prompt, None, new_tokens, kernels)
+        variants["hf"] = partial(time_stock, loaded, prompt, new_tokens)
+    variants["full"] = partial(time_ours, engine, prompt, None, new_tokens, kernels)
     for name, config in configs.items():
-        variants[name] = partial(_ours, engine, prompt, config, new_tokens, kernels)
+        variants[name] = partial(time_ours, engine, prompt, config, new_tokens, kernels)
     readings = {name: _Readings([], [], [], []) for name in variants}
     for round_number in range(rounds + 1):
         order = list(variants)
@@ -231,7 +231,7 @@ def _rows(
         )
 
 
-def _ours(
+def time_ours(
     engine: SlimEngine, prompt: Prompt, config: SlimConfig | None, new_tokens: int, kernels: str
 ) -> tuple[float, float, int, RunMetrics]:
     request = RunRequest("random ids", "?", config or SlimConfig(), new_tokens, ignore_eos=True, kernels=kernels)
@@ -258,7 +258,7 @@ class _TokenClock:
 
 
 @torch.inference_mode()
-def _stock(loaded: LoadedModel, prompt: Prompt, new_tokens: int) -> tuple[float, float, int, None]:
+def time_stock(loaded: LoadedModel, prompt: Prompt, new_tokens: int) -> tuple[float, float, int, None]:
     """Stock `generate`, timed at its first and its last token."""
     ids = torch.tensor([prompt.ids], device=loaded.device)
     clock = _TokenClock()

@@ -79,15 +79,18 @@ class LayerLoop:
         self.decoder: Any = find_decoder(model)
         self.layers = list(self.decoder.layers[: self.decoder.config.num_hidden_layers])
         config.check_model(len(self.layers))
+        # Looked up once: a config's attribute costs a microsecond, and a decoded token passes every layer.
+        self._windows = [_sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
+        self._implementation: str = self.decoder.config._attn_implementation
         check_method(config)
         check_policy(config)
-        if config.decode != "blocks" and any(_sliding_window(self.decoder.config, i) for i in range(len(self.layers))):
+        if config.decode != "blocks" and any(self._windows):
             raise ConfigError(
                 f"Decode policy {config.decode} chooses tokens whatever their distance, but this model has "
                 "sliding-window layers: use decode blocks."
             )
         self._method = selector_class(config.method)
-        if self._method.revives and config.steps and "flash" in self.decoder.config._attn_implementation:
+        if self._method.revives and config.steps and "flash" in self._implementation:
             raise ModelError(
                 f"Method {config.method} brings tokens back behind later ones, which flash attention cannot mask: "
                 'load the model with attention "sdpa".'
@@ -252,7 +255,7 @@ class LayerLoop:
 
     def window(self, index: int) -> int | None:
         """The sliding window of layer `index` in tokens, None for full attention."""
-        return _sliding_window(self.decoder.config, index)
+        return self._windows[index]
 
     def place(self, cache: SlimCache) -> None:
         """Give the survivors of a prefill that is over their places; the first decode step does it otherwise."""
@@ -284,8 +287,7 @@ class LayerLoop:
 
     def _step(self, call: _Call, index: int, layer: nn.Module) -> Tensor:
         rows, cache = call.rows, call.cache
-        window = _sliding_window(self.decoder.config, index)
-        implementation = self.decoder.config._attn_implementation
+        window, implementation = self._windows[index], self._implementation
         causal = call.prefill and implementation != "eager"
         if window is None and (causal or len(rows) == 1):
             mask = None

@@ -83,11 +83,13 @@ class FusedLayer:
         self.layer: Any = layer
         self.workspace = workspace
         self.mlp_slice = mlp_slice
-        # Looked up once: a module's attribute costs a microsecond, and a decoded token passes every layer.
+        # Looked up once: an attribute of a module or of a config costs a microsecond, and a decoded token passes
+        # every layer.
         self.norm_before: Any = layer.input_layernorm
         self.attention: Any = layer.self_attn
         self.norm_after: Any = layer.post_attention_layernorm
         self.mlp: Any = layer.mlp
+        self.implementation, self.interface, self.window = _backend(layer.self_attn)
         parts: tuple[Any, ...] = (self.norm_before, self.attention, self.norm_after, self.mlp)
         self._hooks = [hooks for part in parts for hooks in (part._forward_hooks, part._forward_pre_hooks)]
 
@@ -154,7 +156,7 @@ class FusedLayer:
             key, value = cache.update(key, value, attention.layer_idx)
         if last_row:
             query, mask = query[:, :, -1:], None if mask is None else mask[:, :, -1:]
-        causal = mask is None and attention.config._attn_implementation == "sdpa"
+        causal = mask is None and self.implementation == "sdpa"
         if causal and query.shape[2] == 1 and ops.runs_triton("decode_attention", query.device):
             out = ops.decode_attention(query[0, :, 0], key[0], value[0], attention.scaling)[None, None]
         elif causal and runs_by_rows(query, key):
@@ -169,19 +171,15 @@ class FusedLayer:
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
     ) -> Tensor:
         """The model's own attention backend, `[1, heads, tokens, head_dim]` to `[1, tokens, heads, head_dim]`."""
-        attention = self.attention
-        eager = sys.modules[type(attention).__module__].eager_attention_forward
-        interface = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, eager)
-        config_window = getattr(attention.config, "sliding_window", None)
-        out: Tensor = interface(
-            attention,
+        out: Tensor = self.interface(
+            self.attention,
             query,
             key,
             value,
             mask,
             dropout=0.0,
-            scaling=attention.scaling,
-            sliding_window=getattr(attention, "sliding_window", config_window),
+            scaling=self.attention.scaling,
+            sliding_window=self.window,
             **kwargs,
         )[0]
         return out
@@ -205,10 +203,8 @@ class FusedLayer:
     def _add_mlp(self, attended: Tensor, residual: Tensor) -> Tensor:
         """`x + mlp(norm(x))` with `x = attended + residual`, written over `attended`."""
         norm = self.norm_after
-        tokens = attended.shape[1]
         limit = self.mlp_slice or (MLP_SLICE_CUDA if attended.is_cuda else MLP_SLICE_CPU)
-        slices = -(-tokens // limit)
-        for x, skipped in zip(attended[0].chunk(slices), residual[0].chunk(slices)):
+        for x, skipped in zip(attended[0].split(limit), residual[0].split(limit)):
             normed, x = ops.rms_norm_residual(x, skipped, norm.weight, norm.variance_epsilon)
             x.add_(self._mlp(normed))
         return attended
@@ -231,3 +227,11 @@ class FusedLayer:
             return result
         weight = linear.get_parameter("weight")
         return torch.mm(x, weight.t(), out=self.workspace.take(name, len(x), len(weight), x.dtype))
+
+
+def _backend(attention: Any) -> tuple[str, Any, int | None]:
+    """The name of the attention backend of a layer's `attention`, its function, and the sliding window."""
+    name: str = attention.config._attn_implementation
+    eager = sys.modules[type(attention).__module__].eager_attention_forward
+    window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
+    return name, ALL_ATTENTION_FUNCTIONS.get_interface(name, eager), window

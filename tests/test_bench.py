@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from sliminfer.bench import _NoText, bench, matrix_peak, random_model, random_prompt
+from sliminfer.bench import NoText, bench, matrix_peak, random_model, random_prompt
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
 from sliminfer.models import wrap_model
@@ -18,7 +18,7 @@ CONFIG = SlimConfig(steps=(PruneStep(2, 0.5), PruneStep(4, 0.25)), block_size=8,
 
 
 def test_rows_follow_from_their_readings() -> None:
-    loaded = wrap_model("tiny", tiny_model(), _NoText(), torch.device("cpu"), "sdpa")
+    loaded = wrap_model("tiny", tiny_model(), NoText(), torch.device("cpu"), "sdpa")
     rows = bench(loaded, "tiny", 256, {"half": CONFIG}, rounds=3, new_tokens=3, against_hf=True)
     hf, full, half = rows
     assert [r.variant for r in rows] == ["hf", "full", "half"]
@@ -38,7 +38,7 @@ def test_rows_follow_from_their_readings() -> None:
 
 
 def test_prompts_are_seeded_and_free_of_special_tokens() -> None:
-    loaded = wrap_model("tiny", tiny_model(), _NoText(), torch.device("cpu"), "sdpa")
+    loaded = wrap_model("tiny", tiny_model(), NoText(), torch.device("cpu"), "sdpa")
     prompt = random_prompt(loaded, 100)
     assert prompt == random_prompt(loaded, 100) != random_prompt(loaded, 100, seed=1)
     assert min(prompt.ids) >= 3

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sliminfer.row_attention import FROM_TOKENS, _row_ranges, row_attention, runs_by_rows
+from sliminfer.row_attention import FROM_TOKENS, _tiles, row_attention, runs_by_rows
 from sliminfer.workspace import Workspace
 
 
@@ -46,12 +46,15 @@ def test_no_row_sees_a_later_key() -> None:
     assert not torch.equal(after[700:], before[700:])
 
 
-@pytest.mark.parametrize("tokens", [1, 95, 512, 33_000])
+@pytest.mark.parametrize("tokens", [1, 95, 512, 900, 33_000])
 @pytest.mark.parametrize("group", [1, 4, 7])
-def test_ranges_cover_every_row_once_and_stay_small(tokens: int, group: int) -> None:
-    ranges = list(_row_ranges(tokens, group))
-    assert [row for start, end in ranges for row in range(start, end)] == list(range(tokens))
-    assert max(group * (end - start) * end for start, end in ranges) <= max(1 << 19, (96 + group) * tokens)
+def test_tiles_cover_every_row_once_and_come_in_few_shapes(tokens: int, group: int) -> None:
+    tiles = list(_tiles(tokens, group))
+    assert [row for start, end, _ in tiles for row in range(start, end)] == list(range(tokens))
+    assert all(end <= extent <= max(512, 1.13 * end + 1, end + 64) for _, end, extent in tiles)
+    assert max(group * (end - start) * extent for start, end, extent in tiles) <= max(1 << 19, 112 * tokens)
+    # Every shape costs compiled code that is never given back.
+    assert len({(end - start, extent) for start, end, extent in tiles}) <= 4 + 8 * max(1, tokens // 512).bit_length()
 
 
 def test_the_precision_setting_is_put_back_even_after_an_error() -> None:
