@@ -5,8 +5,8 @@ from typing import Literal
 
 from sliminfer.tasks.prompt import plain_prompt
 
-Suite = Literal["needle", "multikey", "multivalue", "quote", "tracking"]
-SUITES: tuple[Suite, ...] = ("needle", "multikey", "multivalue", "quote", "tracking")
+Suite = Literal["needle", "multikey", "multivalue", "quote", "tracking", "multikey16"]
+SUITES: tuple[Suite, ...] = ("needle", "multikey", "multivalue", "quote", "tracking", "multikey16")
 
 
 @dataclass(frozen=True)

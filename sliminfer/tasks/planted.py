@@ -1,4 +1,4 @@
-"""The project's five suites as an evaluation: facts and quotations planted in filler text, names held out."""
+"""The project's own suites as an evaluation: facts and quotations planted in filler text, names held out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sliminfer.tasks.scoring import score
 from sliminfer.tasks.suites import make_example
 
 # Tokens that the longest answers take, with a sentence around them for models that write one.
-ROOM: dict[Suite, int] = {"needle": 32, "multikey": 32, "multivalue": 64, "quote": 64, "tracking": 64}
+ROOM: dict[Suite, int] = {"needle": 32, "multikey": 32, "multivalue": 64, "quote": 64, "tracking": 64, "multikey16": 32}
 
 
 class PlantedSuite(EvalSuite):

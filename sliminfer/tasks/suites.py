@@ -1,7 +1,8 @@
-"""The five suites: how each document, question and answer is made."""
+"""The suites: how each document, question and answer is made."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from random import Random
 
@@ -101,6 +102,7 @@ _PLANS: dict[Suite, Callable[[Random, Split], Plan]] = {
     "multikey": plan_multikey,
     "multivalue": plan_multivalue,
     "tracking": plan_tracking,
+    "multikey16": partial(plan_multikey, distractors=16),
 }
 
 

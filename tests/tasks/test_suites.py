@@ -10,7 +10,7 @@ FILLER = Filler(written_text(4000), words_as_tokens)
 
 
 @pytest.mark.parametrize("suite", SUITES)
-@pytest.mark.parametrize("length", [256, 1024])
+@pytest.mark.parametrize("length", [384, 1024])
 def test_the_evidence_holds_every_answer(suite: Suite, length: int) -> None:
     for seed in range(30):
         example = make_example(suite, FILLER, length, seed)
