@@ -4,7 +4,8 @@ A layer of a known family computes, between its matrix products and attention, o
 two residual additions. `fuse_layer_ops` gives such a layer, on that one instance, a forward that does these
 in place and in one pass each (`sliminfer.ops`), and runs the MLP in slices of tokens so that its wide
 intermediate results never exist for a whole long prompt. On a CPU the result has the stock layer's bits as
-long as the prompt fits one slice. Any other layer keeps its own forward.
+long as the prompt fits one slice and attention stays torch's own (`sliminfer.row_attention`). Any other layer
+keeps its own forward.
 """
 
 from __future__ import annotations

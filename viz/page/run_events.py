@@ -71,7 +71,7 @@ class RunEvents:
             return {self.bar.status: status(str(error), "error"), **self.bar.idle()}
         blank = LiveRun()
         return {
-            **self.bar.busy("Waiting for the engine: one run at a time."),
+            **self.bar.busy("Waiting for the engine: a device computes one run at a time."),
             **self.compare.updates(blank, figures=True),
             self.kept.glance: "",
             self.kept.map: kept.MAP_HINT,
