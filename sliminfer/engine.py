@@ -140,22 +140,18 @@ class SlimEngine:
             except SlimError as error:
                 outcome = "refused"
                 yield Failed(side, run.elapsed(), str(error))
-            except (torch.cuda.OutOfMemoryError, MemoryError):
-                outcome = "out of memory"
-                yield Failed(
-                    side,
-                    run.elapsed(),
-                    f"The {side} run of {len(prompt):,} tokens does not fit in memory: use a shorter document, "
-                    "a smaller model or prune earlier.",
-                )
             except Exception as error:  # the next request must be served whatever went wrong in this one
-                outcome = "failed"
-                _log.exception("a %s run failed", side)
-                yield Failed(
-                    side,
-                    run.elapsed(),
-                    f"The {side} run failed ({type(error).__name__}: {error}): try again.",
-                )
+                if _out_of_memory(error):
+                    outcome = "out of memory"
+                    told = (
+                        f"The {side} run of {len(prompt):,} tokens does not fit in memory: use a shorter document, "
+                        "a smaller model or prune earlier."
+                    )
+                else:
+                    outcome = "failed"
+                    told = f"The {side} run failed ({type(error).__name__}: {error}): try again."
+                    _log.exception("a %s run failed", side)
+                yield Failed(side, run.elapsed(), told)
             finally:
                 run.release()
                 if outcome == "out of memory" and self.loaded.device.type == "cuda":
@@ -163,3 +159,9 @@ class SlimEngine:
                     torch.cuda.empty_cache()  # what is kept in pieces too small may be one that is large enough
                 known = {"model": self.loaded.name, "side": side, "outcome": outcome, "prompt_tokens": len(prompt)}
                 _log.info("run", extra={**known, "seconds": round(run.elapsed(), 3)})
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # On a CPU torch has no exception of its own for it.
+    on_host = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return on_host or isinstance(error, torch.OutOfMemoryError | MemoryError)

@@ -6,6 +6,7 @@ import gc
 import pickle
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -138,12 +139,19 @@ def test_stop_ends_at_the_next_layer_and_the_engine_goes_on(engine: SlimEngine) 
     assert RunResult.of(engine.run(REQUEST)).finished["pruned"].metrics.token_ids == expected
 
 
-def test_a_failing_layer_becomes_one_sentence_and_the_next_run_is_served(engine: SlimEngine) -> None:
+def no_room(*args: Any, **kwargs: Any) -> None:
+    raise MemoryError
+
+
+def no_room_in_torch(*args: Any, **kwargs: Any) -> None:
+    torch.empty(1 << 60)
+
+
+@pytest.mark.parametrize("broken", [no_room, no_room_in_torch])
+def test_a_failing_layer_becomes_one_sentence_and_the_next_run_is_served(
+    engine: SlimEngine, broken: Callable[..., None]
+) -> None:
     layer = engine.loaded.model.get_decoder().layers[3]
-
-    def broken(*args: Any, **kwargs: Any) -> None:
-        raise MemoryError
-
     layer.register_forward_pre_hook(handle := broken)
     try:
         events = list(engine.compare(REQUEST))
