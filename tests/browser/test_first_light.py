@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def test_stop_stops_within_the_prefill(open_page: Open) -> None:
     tab.click("#run")
     expect(tab.locator("#pane-full .pane.reading")).to_be_visible()
     tab.click("#stop")
-    expect(tab.locator("#status")).to_contain_text("Stopped in the full model at layer")
+    # A slow browser may press it only after the first side's prefill.
+    expect(tab.locator("#status")).to_contain_text(re.compile(r"Stopped in the (full|pruned) model at layer"))
     expect(tab.locator("#run")).to_be_enabled()
     expect(tab.locator("#stop")).to_be_disabled()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from gradio_client.utils import QueueError
 
 from sliminfer.config import SlimConfig
 from sliminfer.engine import RunRequest, SlimEngine
@@ -37,7 +38,7 @@ class Visitor(threading.Thread):
         self.answered, self.refused, self.waits, self.faults = 0, 0, list[float](), list[str]()
 
     def run(self) -> None:
-        random, client = Random(self.number), Client(self.server.url, verbose=False)
+        random, client = Random(self.number), Client(self.server.url, verbose=False, httpx_kwargs={"timeout": 120})
         document, question = own(self.number)
         while time.monotonic() < self.until:
             started = time.monotonic()
@@ -45,7 +46,7 @@ class Visitor(threading.Thread):
                 result = client.predict(
                     document, question, prune_text(), max_new_tokens=NEW_TOKENS, api_name="/compare"
                 )
-            except AppError as error:
+            except (AppError, QueueError) as error:
                 if "full" not in str(error).lower():
                     self.faults.append(f"visitor {self.number}: {error}")
                 self.refused += 1
