@@ -98,7 +98,7 @@ def test_presets_fit_models_of_any_depth(name: str, layers: int) -> None:
         (lambda: SlimConfig(active=0.0), "between 0 and 1"),
         (lambda: SlimConfig(score_layer="next"), "previous or own"),  # type: ignore[arg-type]
         (lambda: SlimConfig(aggregate="sum"), "max or mean"),  # type: ignore[arg-type]
-        (lambda: SlimConfig.preset("wild", 12), "gentle, paper, aggressive"),
+        (lambda: SlimConfig.preset("wild", 12), "gentle, paper, balanced, aggressive"),
         (lambda: SlimConfig(steps=(PruneStep(12, 0.5),)).check_model(12), "layers 0 to 11"),
         (lambda: SlimConfig.from_dict({"stepz": []}), "Unknown setting 'stepz'"),
         (lambda: SlimConfig.from_dict({"steps": [{"layer": 3}]}), "needs a layer and a keep"),
