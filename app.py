@@ -68,8 +68,7 @@ def main(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     _log.info("serving", extra={"profile": name, "model": first, "port": port})
-    print(f"SlimInfer Studio: http://{address}:{port}", flush=True)
-    serve_until_told(site, page)
+    serve_until_told(site, page, f"SlimInfer Studio: http://{address}:{port}")
 
 
 if __name__ == "__main__":

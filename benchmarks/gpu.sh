@@ -25,7 +25,7 @@ part() { # name, seconds, command...
 }
 
 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
-part tests 90 "$python" -m pytest -m gpu tests/kernels tests/cache -q -p no:cacheprovider --durations=3
+part tests 90 "$python" -m pytest -m gpu tests/kernels tests/cache tests/test_attention.py -q -p no:cacheprovider --durations=3
 part cache 70 "$python" benchmarks/cache.py --shape meta-llama/Llama-3.1-8B-Instruct --tokens 32768 --steps 60 \
   --json "$out/cache.json"
 # Decoding is bound by the host's launches, 30 ms a token and more: 512 tokens of three variants take two minutes.

@@ -255,7 +255,7 @@ def layer_case(tokens: int, device: torch.device, dtype: torch.dtype) -> Case:
         layer = LlamaDecoderLayer(config, 0).to(dtype).eval()
         hidden = torch.randn(1, tokens, HIDDEN, dtype=dtype)
         rotary = LlamaRotaryEmbedding(config)(hidden, torch.arange(tokens)[None])
-    fused = FusedLayer(layer, Workspace(), None)
+    fused = FusedLayer(layer, Workspace(), None, 32)
     matrices = sum(p.numel() for p in layer.parameters() if p.dim() == 2)
     flops = 2 * tokens * matrices + 2 * HEADS * DIM * tokens * tokens
 

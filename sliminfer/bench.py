@@ -35,6 +35,8 @@ SHAPES = {
     "llama-3.1-8b": "meta-llama/Llama-3.1-8B-Instruct",
 }
 _QUESTION_TOKENS = 32
+# No multiple of a block: the lengths behind the prune steps become new ones, too.
+_SHORTER = 17
 
 
 @dataclass(frozen=True)
@@ -168,27 +170,30 @@ def bench(
     new_tokens: int = 1,
     against_hf: bool = False,
     kernels: str = "auto",
+    new_lengths: bool = False,
 ) -> list[BenchRow]:
     """Rows for stock (if asked), full and every config at one prompt length, after one warm-up round.
+
+    Args:
+        new_lengths: every round reads a prompt a few tokens shorter, so that nothing kept per length helps.
 
     Raises:
         SlimError: a variant could not run, for instance for lack of memory.
     """
     engine = SlimEngine(loaded)
-    prompt = random_prompt(loaded, tokens)
-    variants: dict[str, Callable[[], tuple[float, float, int, RunMetrics | None]]] = {}
+    variants: dict[str, Callable[[Prompt], tuple[float, float, int, RunMetrics | None]]] = {}
     if against_hf:
-        variants["hf"] = partial(time_stock, loaded, prompt, new_tokens)
-    variants["full"] = partial(time_ours, engine, prompt, None, new_tokens, kernels)
-    for name, config in configs.items():
-        variants[name] = partial(time_ours, engine, prompt, config, new_tokens, kernels)
+        variants["hf"] = partial(time_stock, loaded, new_tokens=new_tokens)
+    for name, config in {"full": None, **configs}.items():
+        variants[name] = partial(time_ours, engine, config=config, new_tokens=new_tokens, kernels=kernels)
     readings = {name: _Readings([], [], [], []) for name in variants}
     for round_number in range(rounds + 1):
+        prompt = random_prompt(loaded, tokens - _SHORTER * round_number if new_lengths else tokens)
         order = list(variants)
         if round_number % 2:
             order.reverse()
         for name in order:
-            ttft, total, peak, metrics = variants[name]()
+            ttft, total, peak, metrics = variants[name](prompt)
             if round_number:
                 readings[name].ttft.append(ttft)
                 readings[name].total.append(total)

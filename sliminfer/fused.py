@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from transformers.cache_utils import Cache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sliminfer import ops
+from sliminfer.attention import SDPA, cudnn_where_it_pays
 from sliminfer.row_attention import row_attention, runs_by_rows
 from sliminfer.workspace import Workspace
 
@@ -47,7 +48,7 @@ def fuse_layer_ops(model: nn.Module, mlp_slice: int | None = None) -> Iterator[i
     workspace = Workspace()
     fused = [layer for layer in decoder.layers if is_known(layer)]
     for layer in fused:
-        layer.forward = FusedLayer(layer, workspace, mlp_slice)
+        layer.forward = FusedLayer(layer, workspace, mlp_slice, len(decoder.layers))
     try:
         yield len(fused)
     finally:
@@ -80,10 +81,11 @@ def is_known(layer: nn.Module) -> bool:
 class FusedLayer:
     """The forward of one decoder layer of a known family, step by step."""
 
-    def __init__(self, layer: nn.Module, workspace: Workspace, mlp_slice: int | None) -> None:
+    def __init__(self, layer: nn.Module, workspace: Workspace, mlp_slice: int | None, layers: int) -> None:
         self.layer: Any = layer
         self.workspace = workspace
         self.mlp_slice = mlp_slice
+        self.layers = layers
         # Looked up once: an attribute of a module or of a config costs a microsecond, and a decoded token passes
         # every layer.
         self.norm_before: Any = layer.input_layernorm
@@ -157,7 +159,7 @@ class FusedLayer:
             key, value = cache.update(key, value, attention.layer_idx)
         if last_row:
             query, mask = query[:, :, -1:], None if mask is None else mask[:, :, -1:]
-        causal = mask is None and self.implementation == "sdpa"
+        causal = mask is None and self.implementation == SDPA
         if causal and query.shape[2] == 1 and ops.runs_triton("decode_attention", query.device):
             out = ops.decode_attention(query[0, :, 0], key[0], value[0], attention.scaling)[None, None]
         elif causal and runs_by_rows(query, key):
@@ -172,17 +174,19 @@ class FusedLayer:
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
     ) -> Tensor:
         """The model's own attention backend, `[1, heads, tokens, head_dim]` to `[1, tokens, heads, head_dim]`."""
-        out: Tensor = self.interface(
-            self.attention,
-            query,
-            key,
-            value,
-            mask,
-            dropout=0.0,
-            scaling=self.attention.scaling,
-            sliding_window=self.window,
-            **kwargs,
-        )[0]
+        switch = cudnn_where_it_pays(query, key, self.layers) if self.implementation == SDPA else nullcontext()
+        with switch:
+            out: Tensor = self.interface(
+                self.attention,
+                query,
+                key,
+                value,
+                mask,
+                dropout=0.0,
+                scaling=self.attention.scaling,
+                sliding_window=self.window,
+                **kwargs,
+            )[0]
         return out
 
     def _project(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,8 @@ import torch
 from sliminfer.bench import NoText, bench, matrix_peak, random_model, random_prompt
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
-from sliminfer.models import wrap_model
+from sliminfer.models import LoadedModel, wrap_model
+from sliminfer.prompts import Prompt
 from tests.tiny import tiny_model
 
 CONFIG = SlimConfig(steps=(PruneStep(2, 0.5), PruneStep(4, 0.25)), block_size=8, local=16)
@@ -52,3 +53,17 @@ def test_matrix_peak_is_a_speed_this_machine_can_have() -> None:
 def test_unknown_shapes_are_named() -> None:
     with pytest.raises(ConfigError, match=r"qwen2\.5-0\.5b"):
         random_model("gpt-5")
+
+
+def test_new_lengths_are_new_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def spy(loaded: LoadedModel, tokens: int, seed: int = 0) -> Prompt:
+        asked.append(tokens)
+        return random_prompt(loaded, tokens, seed)
+
+    monkeypatch.setattr("sliminfer.bench.random_prompt", spy)
+    loaded = wrap_model("tiny", tiny_model(), NoText(), torch.device("cpu"), "sdpa")
+    rows = bench(loaded, "tiny", 300, {"half": CONFIG}, rounds=2, new_lengths=True)
+    assert len(set(asked)) == 3
+    assert [row.rounds for row in rows] == [2, 2]

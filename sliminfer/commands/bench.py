@@ -23,6 +23,9 @@ def command(
     new_tokens: Annotated[int, typer.Option(help="Tokens to generate; 1 times the prefill alone.")] = 1,
     active: Annotated[float | None, typer.Option(help="Decode working set as a fraction of the survivors.")] = None,
     against: Annotated[str | None, typer.Option(help='"hf" times stock generate as well.')] = None,
+    new_lengths: Annotated[
+        bool, typer.Option(help="Read a prompt of another length in every round, as visitors bring them.")
+    ] = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     attention: options.Attention = "auto",
@@ -49,11 +52,11 @@ def command(
             for label in (["custom"] if prune is not None else preset.split(","))
         }
         for tokens in (tokens for owner, tokens in mine if owner == name):
-            found = bench(loaded, name, tokens, configs, rounds, new_tokens, against == "hf", kernels)
+            found = bench(loaded, name, tokens, configs, rounds, new_tokens, against == "hf", kernels, new_lengths)
             rows.extend(found)
             if json != "-":
                 _print(found)
-        document = _document(loaded, rows, counts)
+        document = _document(loaded, rows, counts, new_lengths)
         if json is not None and shard.world == 1:
             options.write_json(document, json)  # what is done is kept if the next shape fails
         del loaded
@@ -80,7 +83,7 @@ def _numbers(text: str) -> list[int]:
     return counts
 
 
-def _document(loaded: Any, rows: list[BenchRow], lengths: list[int]) -> dict[str, Any]:
+def _document(loaded: Any, rows: list[BenchRow], lengths: list[int], new_lengths: bool) -> dict[str, Any]:
     import torch
     import transformers
 
@@ -95,6 +98,7 @@ def _document(loaded: Any, rows: list[BenchRow], lengths: list[int]) -> dict[str
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "lengths": lengths,
+        "new_lengths": new_lengths,
         "rows": [row.to_dict() for row in rows],
     }
 

@@ -85,7 +85,7 @@ def test_the_input_of_a_layer_is_left_alone() -> None:
     hidden = torch.randn(1, 200, 96)
     before = hidden.clone()
     rotary = model.model.rotary_emb(hidden, torch.arange(200)[None])
-    FusedLayer(model.model.layers[0], Workspace(), None)(hidden, position_embeddings=rotary)
+    FusedLayer(model.model.layers[0], Workspace(), None, 1)(hidden, position_embeddings=rotary)
     assert torch.equal(hidden, before)
 
 

@@ -21,8 +21,11 @@ _LOOK_S = 0.05
 _log = logging.getLogger(__name__)
 
 
-def serve_until_told(site: Site, page: gr.Blocks, grace_s: float = GRACE_S) -> None:
-    """Block until SIGTERM or SIGINT comes, then close the page; a second signal ends the wait for runs."""
+def serve_until_told(site: Site, page: gr.Blocks, greeting: str, grace_s: float = GRACE_S) -> None:
+    """Block until SIGTERM or SIGINT comes, then close the page; a second signal ends the wait for runs.
+
+    `greeting` is printed once signals are heeded: whoever reads it may send one at once.
+    """
     told, hurried = threading.Event(), threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -30,6 +33,7 @@ def serve_until_told(site: Site, page: gr.Blocks, grace_s: float = GRACE_S) -> N
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    print(greeting, flush=True)
     told.wait()
     close(site, page, grace_s, hurried.is_set)
 
