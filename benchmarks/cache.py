@@ -56,7 +56,7 @@ class Row:
     of_full: float
     swaps: int
     loaded_bytes: int
-    hidden: float
+    hidden: float | None
 
 
 class Runner:
@@ -109,7 +109,7 @@ class Runner:
             of_full=device / full_bytes,
             swaps=sum(bool(look.loads) for look in looks),
             loaded_bytes=sum(look.nbytes for look in looks),
-            hidden=1 - sum(cost.stall_s for cost in costs) / busy if busy else float("nan"),
+            hidden=1 - sum(cost.stall_s for cost in costs) / busy if busy else None,
         )
 
 
@@ -215,9 +215,10 @@ def main() -> None:
     )
     print("".join([f"{'cache':36}", *(f"{head:>{width}}" for head, width in heads), f"{'hidden':>8}"]))
     for row in rows:
+        hidden_share = "-" if row.hidden is None else f"{row.hidden:.1%}"
         print(
             f"{row.cache:36}{row.step_ms:9.2f}{row.ratio:8.3f}{row.ratio_iqr:7.3f}{row.cpu_ratio:7.3f}{row.device_bytes:13,}"
-            f"{row.host_bytes:13,}{row.of_full:9.1%}{row.swaps:7}{row.hidden:8.1%}"
+            f"{row.host_bytes:13,}{row.of_full:9.1%}{row.swaps:7}{hidden_share:>8}"
         )
     print("simulated, every step: " + ", ".join(f"{name} {share:.1%} hidden" for name, share in hidden.items()))
     if options.json:

@@ -45,8 +45,10 @@ class Rows:
         return Rows(hidden, self.cos[:, last], self.sin[:, last], self.positions[last])
 
     def split(self, chosen: Tensor) -> tuple[Rows, Rows]:
-        """The rows where `chosen` is true and the others, bool [n]; waits for the device."""
-        return self.at(chosen.nonzero()[:, 0]), self.at((~chosen).nonzero()[:, 0])
+        """The rows where `chosen` is true and the others, bool [n]; waits for the device once."""
+        order = chosen.byte().argsort(descending=True, stable=True)
+        count = int(chosen.sum())
+        return self.at(order[:count]), self.at(order[count:])
 
     def merge(self, other: Rows) -> Rows:
         """The rows of both, by position."""

@@ -51,8 +51,8 @@ class LazyLLM(TokenSelector):
         return attention_received(view.queries(1), view.keys()).mean(0)
 
     def revive(self, view: PruneView) -> Tensor:
-        of_prompt = view.alive < self.prompt.tokens
-        budget = min(view.step.budget_tokens(self.prompt.tokens), int(of_prompt.sum()))
-        scores = self.score(view).to(view.alive.device).masked_fill_(~of_prompt, -1.0)
-        best = scores.sort(descending=True, stable=True).indices[:budget]
+        decoded = view.alive >= self.prompt.tokens
+        scores = self.score(view).to(view.alive.device).masked_fill_(decoded, -1.0)
+        best = scores.sort(descending=True, stable=True).indices[: view.step.budget_tokens(self.prompt.tokens)]
+        # Decoded tokens among them, where the prompt has fewer left, are in every layer anyway: counting would wait.
         return view.alive[best]
