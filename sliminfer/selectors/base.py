@@ -150,7 +150,8 @@ class Selector(ABC):
     def revive(self, view: PruneView) -> Tensor:
         """Positions of the prompt that should take part from this layer on, in one decode step, int64 [k].
 
-        Positions of decoded tokens among them change nothing. Called where `revives` is set. Those that were dropped here are run through the layers that follow.
+        Called where `revives` is set. Those that were dropped here are run through the layers that follow;
+        positions of decoded tokens among them change nothing.
         """
         raise NotImplementedError(f"{self.name} brings nothing back")
 
