@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from statistics import fmean
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +16,7 @@ from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
 from sliminfer.ops import unit_keys
 from sliminfer.records import FULL
-from sliminfer.selectors import PruneView, register
+from sliminfer.selectors import Attention, PruneView, register
 from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs, cell_size
 from sliminfer.summary import by_step
 
@@ -53,10 +54,19 @@ class ScoringRule(SlimInfer):
     _carried: Tensor | None = None
 
     def score(self, view: PruneView) -> Tensor:
+        scores = reduce(torch.maximum, [self.by_layer(view, layer) for layer in view.layers])
+        blocks = self.alive.to(scores.device)
+        if self._carried is not None and self.options.carry:
+            scores = torch.maximum(scores, self.options.carry * self._carried[blocks])
+        self._carried = torch.zeros(len(self.prompt.blocks), device=scores.device)
+        self._carried[blocks] = scores
+        return scores.clone()
+
+    def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
         size, block = self.config.unit_size, self.config.block_size
         cell = cell_size(self.config, self.options.reach)
-        keys = view.keys()
-        queries = view.queries(self.config.query_window).to(keys.device)
+        keys = layer.keys()
+        queries = layer.queries(self.config.query_window).to(keys.device)
         alive, blocks = view.alive.to(keys.device), self.alive.to(keys.device)
         units = unit_keys(keys, size) if size > 1 else keys
         ends = alive[torch.arange(size, len(alive) + size, size, device=keys.device).clamp(max=len(alive)) - 1]
@@ -71,11 +81,7 @@ class ScoringRule(SlimInfer):
             adjacent = blocks.diff() == 1
             scores[1:] = torch.where(adjacent, torch.maximum(scores[1:], cells[:-1, -1]), scores[1:])
             scores[:-1] = torch.where(adjacent, torch.maximum(scores[:-1], cells[1:, 0]), scores[:-1])
-        if self._carried is not None and self.options.carry:
-            scores = torch.maximum(scores, self.options.carry * self._carried[blocks])
-        self._carried = torch.zeros(len(self.prompt.blocks), device=keys.device)
-        self._carried[blocks] = scores
-        return scores.clone()
+        return scores
 
 
 def score_units(queries: Tensor, units: Tensor, visible: Tensor, rule: Rule) -> Tensor:
@@ -116,7 +122,8 @@ def rules(base: SlimConfig) -> dict[str, SlimConfig]:
         found[f"mean-key units of {size}"] = default.with_changes(unit_size=size)
     for size in (16, 64, 128):
         found[f"blocks of {size}"] = default.with_changes(block_size=size)
-    found["keys and queries of the prune layer itself"] = default.with_changes(score_layer="own")
+    found["the layer just run alone"] = default.with_changes(score_layer="previous")
+    found["the prune layer itself alone"] = default.with_changes(score_layer="own")
     for window in (1, 4, 8, 32, 64):
         found[f"last {window} queries"] = default.with_changes(query_window=window)
     paper = {"attention": False, "queries": "mean", "heads": "mean", "reach": 0, "carry": 0.0}

@@ -62,7 +62,8 @@ def probe(engine: SlimEngine, items: Sequence[EvalItem], rules: Mapping[str, Sli
         SlimError: an example does not fit the model, or its prefill failed.
     """
     sides = [
-        {label: rule for label, rule in rules.items() if rule.score_layer == layer} for layer in ("previous", "own")
+        {label: rule for label, rule in rules.items() if rule.score_layer == layer}
+        for layer in ("both", "previous", "own")
     ]
     for item in items:
         for side in filter(None, sides):

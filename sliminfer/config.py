@@ -17,7 +17,7 @@ from typing import Any, Literal
 from sliminfer.errors import ConfigError
 
 Aggregate = Literal["max", "mean"]
-ScoreLayer = Literal["previous", "own"]
+ScoreLayer = Literal["previous", "own", "both"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ class SlimConfig:
         sink: leading blocks that are always kept.
         local: trailing tokens whose blocks are always kept.
         query_window: last prompt positions whose queries score the blocks.
-        score_layer: score with queries and keys of the layer just run ("previous", free) or with the
-            pruning layer's own projections ("own").
+        score_layer: whose queries and keys score: the layer just run ("previous", free), the pruning layer's own
+            ("own", projected for it), or the better score of the two ("both"; methods that read one layer take the
+            one just run).
         aggregate: a block's score is the max or the mean over queries, heads and units.
         active: decode working set per stage, blocks' worth of tokens as a fraction of the survivors (float)
             or as a token count (int); None keeps every survivor on the device.
@@ -91,7 +92,7 @@ class SlimConfig:
     sink: int = 1
     local: int = 64
     query_window: int = 16
-    score_layer: ScoreLayer = "previous"
+    score_layer: ScoreLayer = "both"
     aggregate: Aggregate = "max"
     active: float | int | None = None
     active_preserve: bool = False
@@ -124,8 +125,8 @@ class SlimConfig:
                 raise ConfigError(
                     f"{name} {unit} does not divide block_size {self.block_size}: choose a divisor of it."
                 )
-        if self.score_layer not in ("previous", "own"):
-            raise ConfigError(f"score_layer is {self.score_layer!r}: choose previous or own.")
+        if self.score_layer not in ("previous", "own", "both"):
+            raise ConfigError(f"score_layer is {self.score_layer!r}: choose previous, own or both.")
         if self.aggregate not in ("max", "mean"):
             raise ConfigError(f"aggregate is {self.aggregate!r}: choose max or mean.")
         if not isinstance(self.gamma, int | float) or not 0.0 <= self.gamma <= 1.0:

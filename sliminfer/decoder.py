@@ -27,7 +27,7 @@ from sliminfer.masks import attention_mask
 from sliminfer.meters import Stopwatch
 from sliminfer.ops import use_kernels
 from sliminfer.projection import project_keys, project_queries
-from sliminfer.selectors import PromptView, PruneView, Selection, check_method, make_selector, selector_class
+from sliminfer.selectors import Attention, PromptView, PruneView, Selection, check_method, make_selector, selector_class
 from sliminfer.sequence import Rows, Sequence, forget
 
 SUPPORTED = ("llama", "qwen2", "qwen3", "mistral", "phi3")
@@ -309,28 +309,31 @@ class LayerLoop:
         return result
 
     def _view(self, call: _Call, index: int, step: PruneStep) -> PruneView:
-        own = self.config.score_layer == "own"
-        scoring = self.layers[index if own else index - 1]
         rows, tail, cache = call.rows, call.tail, call.cache
 
-        def queries(window: int) -> Tensor:
-            states = rows.hidden if own or tail is None else tail
+        def queries(layer: nn.Module, states: Tensor, window: int) -> Tensor:
             states = states[:, -window:]
             count = states.shape[1]
-            return project_queries(scoring, states, rows.cos[:, -count:], rows.sin[:, -count:])
+            return project_queries(layer, states, rows.cos[:, -count:], rows.sin[:, -count:])
 
-        def keys() -> Tensor:
-            if own:
-                return project_keys(scoring, rows.hidden, rows.cos, rows.sin)
-            before: Any = cache.layers[index - 1]
-            stored: Tensor = before.all_keys() if isinstance(before, SearchedLayer) else before.keys[0]
+        def stored_keys() -> Tensor:
+            layer: Any = cache.layers[index - 1]
+            stored: Tensor = layer.all_keys() if isinstance(layer, SearchedLayer) else layer.keys[0]
             return stored
 
-        alive = rows.positions
-        if not call.prefill:
+        before, own = self.layers[index - 1], self.layers[index]
+        entered = rows.hidden if tail is None else tail
+        previous = Attention(lambda window: queries(before, entered, window), stored_keys)
+        if not call.prefill:  # the rows are the new tokens; the prompt's keys are in the cache alone
             resident = cache.key_positions(index - 1) if isinstance(cache, SlimCache) else None
             alive = call.sequence.key_positions(index - 1, resident)
-        return PruneView(step, call.sequence.prompt, alive, queries, keys)
+            return PruneView(step, call.sequence.prompt, alive, (previous,))
+        ahead = Attention(
+            lambda window: queries(own, rows.hidden, window),
+            lambda: project_keys(own, rows.hidden, rows.cos, rows.sin),
+        )
+        read = {"previous": (previous,), "own": (ahead,), "both": (previous, ahead)}[self.config.score_layer]
+        return PruneView(step, call.sequence.prompt, rows.positions, read)
 
 
 def _sliding_window(config: Any, layer: int) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,19 +153,32 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(shifted - np.log(np.exp(shifted).sum()))
 
 
-def prefill_flops(shape: ModelShape, tokens_per_layer: Sequence[int], scored: Sequence[tuple[int, int]] = ()) -> float:
+class Scoring(NamedTuple):
+    """One scoring of the tokens before a prune layer.
+
+    Attributes:
+        queries, keys: rows and columns of the scores.
+        projected: whether the keys were projected for it, as those of a layer yet to run are.
+    """
+
+    queries: int
+    keys: int
+    projected: bool = False
+
+
+def prefill_flops(shape: ModelShape, tokens_per_layer: Sequence[int], scored: Sequence[Scoring] = ()) -> float:
     """FLOPs of a prefill in which layer i runs over `tokens_per_layer[i]` tokens, up to the first token's logits.
 
     Counted: `layer_flops` of each layer but the last; of that the projections of all tokens and the rest for the
-    last token alone, which is all that is run; the head for the last token, and scoring (`scored`: queries and
-    keys of each prune step).
+    last token alone, which is all that is run; the head for the last token, and scoring, its projections included.
     """
     *before, last = tokens_per_layer
     projections = shape.hidden * (shape.query_width + 2 * shape.kv_width)
     total = 2.0 * shape.hidden * shape.vocab + sum(layer_flops(shape, tokens) for tokens in before)
     total += 2.0 * projections * last + 2.0 * (shape.layer_matrix_params - projections) + 4.0 * shape.query_width * last
-    for queries, keys in scored:
-        total += 2.0 * shape.query_width * queries * keys
+    for queries, keys, projected in scored:
+        total += 2.0 * shape.query_width * queries * (keys + shape.hidden)
+        total += 2.0 * shape.hidden * shape.kv_width * keys if projected else 0.0
     return total
 
 

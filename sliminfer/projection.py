@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -23,7 +24,7 @@ def project_queries(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) 
     states = layer.input_layernorm(hidden)  # type: ignore[operator]
     width = attention.config.num_attention_heads * attention.head_dim
     if hasattr(attention, "qkv_proj"):
-        flat = attention.qkv_proj(states)[..., :width]
+        flat = _columns(attention.qkv_proj, states, 0, width)
     else:
         flat = attention.q_proj(states)
     return _rotate(attention, flat, "q_norm", cos, sin)
@@ -36,10 +37,19 @@ def project_keys(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> 
     if hasattr(attention, "qkv_proj"):
         start = attention.config.num_attention_heads * attention.head_dim
         width = attention.num_key_value_heads * attention.head_dim
-        flat = attention.qkv_proj(states)[..., start : start + width]
+        flat = _columns(attention.qkv_proj, states, start, width)
     else:
         flat = attention.k_proj(states)
     return _rotate(attention, flat, "k_norm", cos, sin)
+
+
+def _columns(linear: nn.Module, states: Tensor, start: int, width: int) -> Tensor:
+    """`width` of the outputs of `linear` from `start` on, without computing the others where it is a plain one."""
+    if type(linear) is not nn.Linear or linear._forward_hooks or linear._forward_pre_hooks:
+        chosen: Tensor = linear(states)[..., start : start + width]
+        return chosen
+    bias = None if linear.bias is None else linear.bias[start : start + width]
+    return F.linear(states, linear.weight[start : start + width], bias)
 
 
 def _rotate(attention: Any, flat: Tensor, norm: str, cos: Tensor, sin: Tensor) -> Tensor:

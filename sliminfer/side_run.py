@@ -222,8 +222,8 @@ class SideRun:
     ) -> RunMetrics:
         pruned = [index for index, tick in enumerate(self.ticks) if tick.selection is not None]
         runs = [tick.alive for tick in self.ticks]  # a method with two passes runs some layers twice
-        window = selector_class(self.config.method).query_window(self.config)
-        scored = [(window, runs[index - 1]) for index in pruned]
+        method = selector_class(self.config.method)
+        scored = [scoring for index in pruned for scoring in method.scorings(self.config, runs[index - 1])]
         decode_s = token_at[-1] - token_at[0]
         return RunMetrics(
             method=self.config.method,

@@ -96,7 +96,7 @@ def test_presets_fit_models_of_any_depth(name: str, layers: int) -> None:
         (lambda: SlimConfig(local=0), "local is 0"),
         (lambda: SlimConfig(gamma=1.5), "between 0 and 1"),
         (lambda: SlimConfig(active=0.0), "between 0 and 1"),
-        (lambda: SlimConfig(score_layer="next"), "previous or own"),  # type: ignore[arg-type]
+        (lambda: SlimConfig(score_layer="next"), "previous, own or both"),  # type: ignore[arg-type]
         (lambda: SlimConfig(aggregate="sum"), "max or mean"),  # type: ignore[arg-type]
         (lambda: SlimConfig.preset("wild", 12), "gentle, paper, balanced, aggressive"),
         (lambda: SlimConfig(steps=(PruneStep(12, 0.5),)).check_model(12), "layers 0 to 11"),

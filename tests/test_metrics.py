@@ -19,6 +19,7 @@ from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.decoder import slim
 from sliminfer.meters import PeakMemory, Stopwatch
 from sliminfer.metrics import agreement, kl_divergence, kv_bytes, prefill_flops, ratio
+from sliminfer.selectors.sliminfer import SlimInfer
 from sliminfer.shapes import ModelShape
 from sliminfer.side_run import kv_bytes as held_bytes
 from tests.tiny import FAMILIES, tiny_model, token_ids
@@ -38,13 +39,11 @@ def test_flop_and_kv_model_match_what_torch_counts(family: str) -> None:
                 alive.append(next(run).alive)
         except StopIteration as done:
             model.get_output_embeddings()(done.value[:, -1:])
-    scored = [(4, alive[1]), (4, alive[3])]
+    scored = [*SlimInfer.scorings(config, alive[1]), *SlimInfer.scorings(config, alive[3])]
     modelled = prefill_flops(shape, alive, scored)
-    # Eager attention computes the full square, and the window's queries are projected once more for scoring.
+    # Eager attention computes the full square.
     square = sum(4.0 * shape.query_width * (n * n - n * (n + 1) / 2) for n in alive[:-1])
-    width = shape.query_width + (2 * shape.kv_width if family == "phi3" else 0)
-    again = 2 * 2.0 * shape.hidden * width * 4
-    assert counter.get_total_flops() == pytest.approx(modelled + square + again, rel=1e-6)
+    assert counter.get_total_flops() == pytest.approx(modelled + square, rel=1e-6)
     assert sum(held_bytes(cache).device) == kv_bytes(shape, alive, 4)
     assert shape.params == sum(p.numel() for n, p in model.named_parameters() if not _is_extra(n))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
 from sliminfer.selectors.adaptive import Adaptive
-from sliminfer.selectors.base import PrefillPlan, PromptView, PruneView, Selection, Selector
+from sliminfer.selectors.base import Attention, PrefillPlan, PromptView, PruneView, Selection, Selector
 from sliminfer.selectors.fastkv import FastKV
 from sliminfer.selectors.full import Full
 from sliminfer.selectors.gemfilter import GemFilter
@@ -16,6 +16,7 @@ from sliminfer.selectors.sliminfer import SlimInfer
 from sliminfer.selectors.streaming import Streaming
 
 __all__ = [
+    "Attention",
     "PrefillPlan",
     "PromptView",
     "PruneView",

@@ -12,6 +12,7 @@ from torch import Tensor
 from sliminfer.blocks import BlockMap, Span
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.metrics import Scoring
 
 Knobs = TypeVar("Knobs")
 
@@ -36,6 +37,19 @@ class PromptView:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """What one layer attends with.
+
+    Attributes:
+        queries: gives the queries after RoPE of the last `w` positions [heads, w, head_dim].
+        keys: gives the keys after RoPE of the positions alive [kv_heads, n, head_dim].
+    """
+
+    queries: Callable[[int], Tensor]
+    keys: Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
 class PruneView:
     """The state before a prune layer runs.
 
@@ -43,15 +57,22 @@ class PruneView:
         step: the prune step that is due.
         prompt: the prompt as a whole.
         alive: original positions of the keys, int64 [n]; in prefill those still alive, ascending.
-        queries: gives the queries after RoPE of the last `w` positions [heads, w, head_dim].
-        keys: gives the keys after RoPE of `alive` [kv_heads, n, head_dim].
+        layers: the layers whose attention may be read, by `config.score_layer`: the layer just run, the
+            pruning layer, or both in this order.
     """
 
     step: PruneStep
     prompt: PromptView
     alive: Tensor
-    queries: Callable[[int], Tensor]
-    keys: Callable[[], Tensor]
+    layers: tuple[Attention, ...]
+
+    def queries(self, window: int) -> Tensor:
+        """The queries of the last `window` positions, for a method that reads one layer."""
+        return self.layers[0].queries(window)
+
+    def keys(self) -> Tensor:
+        """The keys of `alive`, for a method that reads one layer."""
+        return self.layers[0].keys()
 
 
 @dataclass(frozen=True)
@@ -76,11 +97,11 @@ class PrefillPlan:
 
     Attributes:
         layer_runs: prompt tokens of each layer run, in order; a method with two passes runs some layers twice.
-        scored: queries and keys of each scoring.
+        scored: each scoring.
     """
 
     layer_runs: tuple[int, ...]
-    scored: tuple[tuple[int, int], ...]
+    scored: tuple[Scoring, ...]
 
 
 @dataclass(frozen=True)
@@ -138,6 +159,12 @@ class Selector(ABC):
         """How many of the last positions' queries `select` reads; 0 where it scores without attention."""
         return config.query_window
 
+    @classmethod
+    def scorings(cls, config: SlimConfig, alive: int) -> tuple[Scoring, ...]:
+        """What one `select` among `alive` tokens scores."""
+        window = cls.query_window(config)
+        return (Scoring(window, alive, config.score_layer == "own"),) if window else ()
+
     @abstractmethod
     def select(self, view: PruneView) -> Selection | None:
         """The positions that go on, or None to keep everything alive."""
@@ -162,12 +189,13 @@ class Selector(ABC):
         Exact for a fixed budget, the most it can be for a method that chooses its budget.
         """
         steps = {step.layer: step for step in config.steps}
-        alive, runs, scored = blocks.tokens, [], []
+        alive, runs = blocks.tokens, []
+        scored: list[Scoring] = []
         for layer in range(layers):
             if layer in steps:
                 before, alive = alive, cls.tokens_after(steps[layer], blocks, alive)
                 if alive < before:
-                    scored.append((cls.query_window(config), before))
+                    scored.extend(cls.scorings(config, before))
             runs.append(alive)
         if cls.two_pass and scored:
             return PrefillPlan((blocks.tokens,) * config.steps[0].layer + (alive,) * layers, tuple(scored))

@@ -40,7 +40,7 @@ class LazyLLM(TokenSelector):
     @classmethod
     def check(cls, config: SlimConfig) -> None:
         super().check(config)
-        if config.score_layer != "previous":
+        if config.score_layer == "own":
             raise ConfigError("Method lazyllm ranks tokens by the layer just run: set score_layer to previous.")
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.metrics import Scoring
 from sliminfer.ops import block_scores, unit_keys
-from sliminfer.selectors.base import PromptView, PruneView, check_share, read_knobs
+from sliminfer.selectors.base import Attention, PromptView, PruneView, check_share, read_knobs
 from sliminfer.selectors.blockwise import BlockSelector
 
 
@@ -40,9 +42,10 @@ class SlimInfer(BlockSelector):
     """Block-wise pruning by the attention of the local queries.
 
     A block's score is the largest softmax attention that any local query gives, in any head, to any of the
-    block's units, or to one within `reach` tokens of it; the best score of all steps so far counts. The best
-    blocks within the budget go on, forced blocks first. With `unit_size` 1, the default, each key stands for
-    itself, a step beyond the paper's mean-key units.
+    block's units, or to one within `reach` tokens of it, in the layer just run or in the one about to run; the
+    best score of all steps so far counts. The best blocks within the budget go on, forced blocks first. With
+    `unit_size` 1, the default, each key stands for itself, a step beyond the paper's mean-key units; so is the
+    second layer.
 
     Steps: at each step's layer its keep of the prompt goes on, in whole blocks.
     """
@@ -62,10 +65,24 @@ class SlimInfer(BlockSelector):
         super().check(config)
         cell_size(config, read_knobs(cls.knobs, config).reach)
 
+    @classmethod
+    def scorings(cls, config: SlimConfig, alive: int) -> tuple[Scoring, ...]:
+        read = {"previous": (False,), "own": (True,), "both": (False, True)}[config.score_layer]
+        return tuple(Scoring(cls.query_window(config), alive, projected) for projected in read)
+
     def score(self, view: PruneView) -> Tensor:
+        found = [self.by_layer(view, layer) for layer in view.layers]
+        scores = reduce(torch.maximum, [each.to(found[0].device) for each in found])
+        alive = self.alive.to(scores.device)
+        self._best = self._best.to(scores.device, non_blocking=True)
+        self._best[alive] = torch.maximum(scores, self.options.carry * self._best[alive])
+        return self._best[alive]
+
+    def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
+        """Score of each of the blocks alive by the attention of one layer, fp32 [alive]."""
         unit, size = self.config.unit_size, self.config.block_size
         per_block = size // self._cell
-        queries, keys = view.queries(self.config.query_window), view.keys()
+        queries, keys = layer.queries(self.config.query_window), layer.keys()
         # Blocks alive are whole, so units can be cut in compacted order: only the prompt's last is partial.
         units = unit_keys(keys, unit) if unit > 1 else keys
         first = view.alive[::unit]
@@ -80,15 +97,12 @@ class SlimInfer(BlockSelector):
             unit_size=unit,
             tokens=keys.shape[1],
         ).view(-1, per_block)
-        alive = self.alive.to(found.device)
         scores = found.amax(1)
         if per_block > 1:
-            adjacent = alive.diff() == 1
+            adjacent = self.alive.to(found.device).diff() == 1
             scores[1:] = torch.maximum(scores[1:], adjacent * found[:-1, -1])
             scores[:-1] = torch.maximum(scores[:-1], adjacent * found[1:, 0])
-        self._best = self._best.to(found.device, non_blocking=True)
-        self._best[alive] = torch.maximum(scores, self.options.carry * self._best[alive])
-        return self._best[alive]
+        return scores
 
 
 def cell_size(config: SlimConfig, reach: int | None) -> int:

@@ -14,7 +14,7 @@ from sliminfer.blocks import BlockMap
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.decoder import LayerLoop, slim
 from sliminfer.errors import ConfigError, ModelError
-from sliminfer.selectors import PromptView, PruneView, available, make_selector, published
+from sliminfer.selectors import Attention, PromptView, PruneView, available, make_selector, published
 from tests.selectors.cases import ONCE, TWICE, case, run
 from tests.tiny import tiny_model, token_ids
 
@@ -24,7 +24,7 @@ TOKENS, HEADS, KV_HEADS, WIDTH = 60, 4, 2, 8
 def view_of(config: SlimConfig, queries: Tensor, keys: Tensor, evidence: tuple[tuple[int, int], ...] = ()) -> PruneView:
     prompt = PromptView(BlockMap.of(keys.shape[1], config), evidence=evidence)
     alive = torch.arange(keys.shape[1])
-    return PruneView(config.steps[0], prompt, alive, lambda window: queries[:, -window:], lambda: keys)
+    return PruneView(config.steps[0], prompt, alive, (Attention(lambda window: queries[:, -window:], lambda: keys),))
 
 
 def random_view(config: SlimConfig) -> tuple[PruneView, Tensor, Tensor]:
@@ -140,7 +140,7 @@ def test_sliminfer_remembers_what_earlier_steps_found(carry: float, kept: set[in
     assert selector.select(view) is not None
     alive = torch.tensor([block * 8 + i for block in selector.alive.tolist() for i in range(8)])  # type: ignore[attr-defined]
     keys = planted_view(config, [7]).keys()[:, alive]
-    later = PruneView(config.steps[1], view.prompt, alive, view.queries, lambda: keys)
+    later = PruneView(config.steps[1], view.prompt, alive, (Attention(view.queries, lambda: keys),))
     selection = selector.select(later)
     assert selection is not None
     assert selection.scores is not None
