@@ -8,6 +8,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sliminfer.fused import FusedLayer
+from sliminfer.ops import rms_norm
+
 
 def project_queries(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Queries after RoPE of hidden states entering `layer`.
@@ -21,7 +24,7 @@ def project_queries(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) 
         [heads, tokens, head_dim].
     """
     attention: Any = layer.self_attn
-    states = layer.input_layernorm(hidden)  # type: ignore[operator]
+    states = _normed(layer, hidden)
     width = attention.config.num_attention_heads * attention.head_dim
     if hasattr(attention, "qkv_proj"):
         flat = _columns(attention.qkv_proj, states, 0, width)
@@ -33,7 +36,7 @@ def project_queries(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) 
 def project_keys(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Keys after RoPE of hidden states entering `layer` [kv_heads, tokens, head_dim]; see `project_queries`."""
     attention: Any = layer.self_attn
-    states = layer.input_layernorm(hidden)  # type: ignore[operator]
+    states = _normed(layer, hidden)
     if hasattr(attention, "qkv_proj"):
         start = attention.config.num_attention_heads * attention.head_dim
         width = attention.num_key_value_heads * attention.head_dim
@@ -41,6 +44,15 @@ def project_keys(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> 
     else:
         flat = attention.k_proj(states)
     return _rotate(attention, flat, "k_norm", cos, sin)
+
+
+def _normed(layer: nn.Module, hidden: Tensor) -> Tensor:
+    """`hidden` after the layer's first norm: by the fused step where the layer runs fused itself."""
+    norm: Any = layer.input_layernorm
+    if isinstance(layer.forward, FusedLayer):
+        return rms_norm(hidden, norm.weight, norm.variance_epsilon)
+    states: Tensor = norm(hidden)
+    return states
 
 
 def _columns(linear: nn.Module, states: Tensor, start: int, width: int) -> Tensor:
