@@ -1,4 +1,4 @@
-"""From a result of `eval --match-flops` to docs/comparison.md: all methods at the same FLOP speed-ups.
+"""From a result of `eval --match-flops` to the tables of docs/comparison.md: all methods at the same FLOP speed-ups.
 
     python -m sliminfer eval --suite planted --context 4096,8192 --match-flops 1.5,2,2.5,3 --examples 200 \
         --methods sliminfer,adaptive,fastkv,lazyllm,gemfilter,streaming,random,oracle --json comparison.json
@@ -21,15 +21,15 @@ from sliminfer.selectors import selector_class
 
 Row = dict[str, Any]
 BOUNDS = ("random", "oracle")  # they frame the scale and compete with nobody
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"  # what is between them is replaced
 
 
-def page(result: dict[str, Any]) -> str:
-    """The whole page in Markdown."""
+def tables(result: dict[str, Any]) -> str:
+    """The tables in Markdown, and what they come from."""
     rows = [row for row in result["results"] if row["accuracy"] is not None]
     origin = result["provenance"]
     parts = [
-        "# Methods at the same FLOP budget",
-        f"{result['model']} ({result['dtype']}, {result['device']}), {result['examples']} examples per task and "
+        f"{result['model']} ({result['dtype']}, {result['device']}), {_examples(rows)} examples per task and "
         f"context, seed {result['seed']}, commit {origin['commit']}. Every method prunes on its own published "
         "schedule, its keeps solved for the FLOP speed-up at the head of the column (`sliminfer/matching.py`); all "
         "keep the first block, the local window and the question. Accuracy in per cent, the best of the methods in "
@@ -41,7 +41,22 @@ def page(result: dict[str, Any]) -> str:
         here = [row for row in rows if row["context"] == context]
         parts += [f"## {context:,} tokens", *_tables(here), _verdict(here)]
     parts += ["## What the methods are", _papers(rows)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
+
+
+def put(tables: str, page: Path) -> None:
+    """Put the tables between the marks of `page`, or below all of it where it has none."""
+    text = page.read_text(encoding="utf-8") if page.exists() else "# Methods at the same FLOP budget\n"
+    if BEGIN not in text:
+        text += f"\n{BEGIN}\n{END}\n"
+    before, rest = text.split(BEGIN, 1)
+    page.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+
+
+def _examples(rows: Sequence[Row]) -> str:
+    """How many examples a cell stands for; fewer than asked for where a run was cut short."""
+    counts = sorted({row["examples"] for row in rows})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _tables(rows: Sequence[Row]) -> list[str]:
@@ -116,7 +131,7 @@ def main() -> None:
     parser.add_argument("result", type=Path)
     parser.add_argument("page", type=Path)
     chosen = parser.parse_args()
-    chosen.page.write_text(page(json.loads(chosen.result.read_text(encoding="utf-8"))), encoding="utf-8")
+    put(tables(json.loads(chosen.result.read_text(encoding="utf-8"))), chosen.page)
 
 
 if __name__ == "__main__":
