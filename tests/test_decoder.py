@@ -146,7 +146,7 @@ def test_flash_attention_refuses_a_pruned_sliding_window() -> None:
     assert attention_mask("flash_attention_2", positions, positions, None, torch.float32) is None
 
 
-@pytest.mark.parametrize("score_layer", ["previous", "own"])
+@pytest.mark.parametrize("score_layer", ["previous", "own", "both"])
 @pytest.mark.parametrize("aggregate", ["max", "mean"])
 @pytest.mark.parametrize("unit_size", [1, 2, 8])
 @pytest.mark.parametrize("family", ["llama", "phi3", "qwen3"])

@@ -32,7 +32,7 @@ def cases(draw: st.DrawFn) -> Case:
         sink=draw(st.integers(0, 2)),
         active=draw(st.sampled_from([0.2, 0.5, 0.8, 72])),
         active_preserve=draw(st.booleans()),
-        score_layer=draw(st.sampled_from(["previous", "own"])),
+        score_layer=draw(st.sampled_from(["previous", "own", "both"])),
         refresh=draw(st.integers(1, 3)),
         gamma=draw(st.sampled_from([0.5, 0.9, 1.0])),
         decode_unit_size=draw(st.sampled_from([1, 2, 4])),

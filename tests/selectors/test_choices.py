@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,17 @@ def test_fastkv_sums_queries_pools_neighbours_and_sums_heads() -> None:
     received = attention(queries, keys).sum(1)
     expected = [received[:, max(0, i - 3) : i + 4].max(1).values.sum() for i in range(TOKENS)]
     torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_two_layers_give_each_block_the_better_of_their_scores() -> None:
+    config = case("sliminfer", ONCE)
+    one, _, _ = random_view(config)
+    flipped = Attention(lambda window: one.queries(window).flip(0), lambda: one.keys().flip(1))
+    views = [replace(one, layers=layers) for layers in (one.layers, (flipped,), (*one.layers, flipped))]
+    selectors: list[Any] = [make_selector(config, one.prompt) for _ in views]
+    first, second, both = (selector.score(view) for selector, view in zip(selectors, views, strict=True))
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(both, torch.maximum(first, second), rtol=0, atol=0)
 
 
 def test_lazyllm_averages_the_last_tokens_attention_over_heads() -> None:

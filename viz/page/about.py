@@ -40,7 +40,8 @@ _NUMBERS = (
      "nats; 0 means identical."),
     ("Agreement", "Share of the full answer’s tokens that the pruned answer has at the same place."),
     ("Block score", "Largest softmax attention that any of the last positions gives, in any head, to any token of the "
-     "block. The threshold is the lowest score that was kept for its score."),
+     "block, in the layer just run or the one about to run. The threshold is the lowest score that was kept for its "
+     "score."),
     ("Layers survived", "How many layers ran over a token."),
     ("Deepest layer saw", "Share of the prompt that the layer with the fewest tokens ran over."),
     ("Working set", "The kept blocks that are on the device at a decode step. At every refresh, counted in steps, the "
