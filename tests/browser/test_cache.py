@@ -58,8 +58,11 @@ def test_a_slower_link_hides_less_of_the_transfer(open_page: Open) -> None:
 def test_decode_memory_is_off_by_default_and_travels_in_a_link(open_page: Open) -> None:
     tab = open_page()
     tab.get_by_role("button", name="Decode memory").click()
-    expect(tab.get_by_role("spinbutton", name="number input for Working set")).to_have_value("1")
-    tab.get_by_role("spinbutton", name="number input for Working set").fill("0.4")
+    working_set = tab.get_by_role("spinbutton", name="number input for Working set")
+    expect(working_set).to_have_value("1")
+    working_set.click()  # which waits until the group has stopped moving, as a visitor does
+    working_set.fill("0.4")
+    working_set.press("Tab")
     tab.get_by_role("checkbox", name="Preserve layers too").check()
     tab.get_by_role("button", name="Link to this setup").click()
     address = tab.locator("#link textarea, #link input")
