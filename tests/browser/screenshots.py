@@ -44,7 +44,7 @@ LOOKS = {
 def main() -> None:
     """Serve the demo model and photograph it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("looks", nargs="*", choices=list(LOOKS), default=list(LOOKS), help="default: all of them")
+    parser.add_argument("--looks", nargs="+", choices=list(LOOKS), default=list(LOOKS), help="default: all of them")
     parser.add_argument("--states", nargs="+", choices=list(STATES), default=list(STATES), help="default: all of them")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     chosen = parser.parse_args()
