@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.test_first_light import STATUS_ERROR, run_to_the_end
 from tests.page.serving import QUESTION, Served
+from viz.page.examples import examples
+from viz.page.share import setup_of_link
 
 pytestmark = pytest.mark.browser
 
@@ -35,6 +38,13 @@ def test_a_link_brings_the_setup_to_another_visitor(open_page: Open) -> None:
     expect(other.get_by_role("radio", name="Aggressive")).to_be_checked()
     expect(other.locator("#question textarea")).to_have_value("Where is the harbour?")
     expect(other.locator("#schedule")).to_contain_text("from layer 3 on")
+
+
+def test_a_link_to_an_example_asks_what_the_example_suggests(site: Served) -> None:
+    log = next(example for example in examples() if example.id == "expedition_log")
+    offering = replace(site.site, examples=(log,))
+    assert setup_of_link(offering, {"example": log.id}).question == log.suggestions[0].question
+    assert setup_of_link(offering, {"example": log.id, "question": "Why?"}).question == "Why?"
 
 
 def test_a_broken_link_is_one_sentence(open_page: Open) -> None:

@@ -66,6 +66,14 @@ def test_other_files_are_passed_over(tmp_path: Path) -> None:
     assert len(studies(tmp_path)) == 1
 
 
+def test_new_lengths_are_told_apart_from_known_ones(tmp_path: Path) -> None:
+    data = json.loads(BENCH.read_text(encoding="utf-8"))
+    for name, new in (("known.json", False), ("new.json", True)):
+        (tmp_path / name).write_text(json.dumps(data | {"new_lengths": new}), encoding="utf-8")
+    told = ["another length in every round" in chart.note for chart in timings(tmp_path)]
+    assert told == [False, True]
+
+
 def test_your_run_is_a_point_where_its_answer_can_be_judged_and_a_line_where_not() -> None:
     outcomes = [Outcome("full", "", 0.9, 2.0), Outcome("sliminfer", "4:25 %", 0.8, 1.0)]
     judged = accuracy_chart(outcomes, Outcome("your run", "mine", 1.0, 0.5))

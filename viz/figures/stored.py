@@ -121,7 +121,8 @@ def _timing(data: Mapping[str, Any], shape: str) -> BarChart:
         for tokens in dict.fromkeys(row["tokens"] for row in rows)
     )
     origin = data.get("provenance", {})
-    facts = (data.get("dtype"), rows[0].get("attention"), str(origin.get("finished_at", ""))[:10])
+    lengths = "another length in every round" if data.get("new_lengths") else None
+    facts = (lengths, data.get("dtype"), rows[0].get("attention"), str(origin.get("finished_at", ""))[:10])
     return BarChart(
         f"{shape} on {machine(data)}",
         f"Time to first token, median of {plural(int(rows[0]['rounds']), 'round')}, and its ratio to full; whiskers "

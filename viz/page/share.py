@@ -138,5 +138,8 @@ def setup_of_link(site: Site, query: Mapping[str, str]) -> Setup:
     known = site.known(setup.model)
     if "prune" not in query and setup.model != site.start.model:
         setup = replace(setup, steps=site.preset(known.name))
+    chosen = site.example(setup.example)
+    if "question" not in query and chosen is not None:
+        setup = replace(setup, question=chosen.suggestions[0].question)
     setup.config().check_model(known.shape.layers)
     return setup
