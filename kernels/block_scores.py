@@ -1,8 +1,8 @@
 """Block scores: how much attention the local queries would give to each block, without the attention matrix.
 
 Two passes over the unit keys, in the base-2 logarithm. The first finds each query row's softmax mass over all
-units, split over programs; the second recomputes the logits, divides by the mass, reduces over the rows and
-sends each unit's score to its block. The query heads of one KV head are packed into one row dimension, so keys
+units, split over programs; the second recomputes the logits, divides by the mass and reduces over the rows. A
+block has the score of its best unit. The query heads of one KV head are packed into one row dimension, so keys
 are read once per pass and never repeated. The maximum over a block is an atomic integer maximum on
 non-negative floats, whose result does not depend on the order.
 """
@@ -243,7 +243,5 @@ def block_scores(
     )
     if not mean:
         return out.view(torch.float32)
-    counts = torch.bincount(unit_to_block, minlength=blocks)
-    # Not index_add_, whose atomic additions would make the sum depend on their order.
-    totals = torch.segment_reduce(out.sum(0), "sum", lengths=counts, unsafe=True)
-    return totals / (counts.clamp(min=1) * (q_heads * window))
+    per_unit = out.sum(0).div_(q_heads * window)
+    return torch.zeros(blocks, device=device).scatter_reduce_(0, unit_to_block, per_unit, "amax")

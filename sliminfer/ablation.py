@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from statistics import fmean
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +16,7 @@ from sliminfer.errors import ConfigError
 from sliminfer.ops import unit_keys
 from sliminfer.records import FULL
 from sliminfer.selectors import Attention, PruneView, register
-from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs, cell_size
+from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs
 from sliminfer.summary import by_step
 
 Reduction = Literal["max", "mean"]
@@ -33,8 +32,8 @@ class Rule(SlimInferKnobs):
     """
 
     attention: bool = True
-    queries: Reduction = "max"
-    heads: Reduction = "max"
+    queries: Reduction = "mean"
+    heads: Reduction = "mean"
     units: Reduction = "max"
 
     def __post_init__(self) -> None:
@@ -51,37 +50,19 @@ class ScoringRule(SlimInfer):
     name: ClassVar[str] = "scoring-rule"
     paper: ClassVar[str] = "variants of SlimInfer's score, for the ablation"
     knobs: ClassVar[type[Any]] = Rule
-    _carried: Tensor | None = None
-
-    def score(self, view: PruneView) -> Tensor:
-        scores = reduce(torch.maximum, [self.by_layer(view, layer) for layer in view.layers])
-        blocks = self.alive.to(scores.device)
-        if self._carried is not None and self.options.carry:
-            scores = torch.maximum(scores, self.options.carry * self._carried[blocks])
-        self._carried = torch.zeros(len(self.prompt.blocks), device=scores.device)
-        self._carried[blocks] = scores
-        return scores.clone()
 
     def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
-        size, block = self.config.unit_size, self.config.block_size
-        cell = cell_size(self.config, self.options.reach)
-        keys = layer.keys()
+        size, keys = self.config.unit_size, layer.keys()
         queries = layer.queries(self.config.query_window).to(keys.device)
-        alive, blocks = view.alive.to(keys.device), self.alive.to(keys.device)
+        alive = view.alive.to(keys.device)
         units = unit_keys(keys, size) if size > 1 else keys
         ends = alive[torch.arange(size, len(alive) + size, size, device=keys.device).clamp(max=len(alive)) - 1]
         per_unit = score_units(queries, units, ends[None] <= alive[-queries.shape[1] :, None], self.options)
-        first = alive[::size]
-        owner = torch.searchsorted(blocks, first // block) * (block // cell) + first % block // cell
+        # Attention is never negative. Raw products may be, and a block that is gone counts 0 here.
+        per_unit = per_unit if self.options.attention else per_unit - per_unit.min()
         reduce = "amax" if self.options.units == "max" else "mean"
-        cells = torch.full((len(blocks) * (block // cell),), per_unit.min().item(), device=keys.device)
-        cells = cells.scatter_reduce(0, owner, per_unit, reduce, include_self=False).view(len(blocks), -1)
-        scores = cells.amax(1)
-        if cell < block:  # a block is scored by the nearest cell of each neighbour too
-            adjacent = blocks.diff() == 1
-            scores[1:] = torch.where(adjacent, torch.maximum(scores[1:], cells[:-1, -1]), scores[1:])
-            scores[:-1] = torch.where(adjacent, torch.maximum(scores[:-1], cells[1:, 0]), scores[:-1])
-        return scores
+        blocks = torch.zeros(len(self.prompt.blocks), device=keys.device)
+        return blocks.scatter_reduce(0, alive[::size] // self.config.block_size, per_unit, reduce, include_self=False)
 
 
 def score_units(queries: Tensor, units: Tensor, visible: Tensor, rule: Rule) -> Tensor:
@@ -109,26 +90,30 @@ def rules(base: SlimConfig) -> dict[str, SlimConfig]:
     found = {"default": default}
     for label, options in (
         ("raw products, no softmax", {"attention": False}),
-        ("mean over queries", {"queries": "mean"}),
-        ("mean over heads", {"heads": "mean"}),
-        ("mean over queries and heads", {"queries": "mean", "heads": "mean"}),
-        ("mean over the units of a block", {"units": "mean", "reach": 0}),
-        ("mean over all three", {"queries": "mean", "heads": "mean", "units": "mean", "reach": 0}),
+        ("maximum over queries", {"queries": "max"}),
+        ("maximum over heads", {"heads": "max"}),
+        ("maximum over queries and heads", {"queries": "max", "heads": "max"}),
+        ("mean over the units of a block", {"units": "mean"}),
     ):
         found[label] = default.with_changes(method="scoring-rule", options=options)
-    found["blocks by themselves, without their neighbours' edges"] = default.with_changes(options={"reach": 0})
+    found["blocks by themselves, without their neighbours"] = default.with_changes(options={"half_life": 0})
+    for half_life in (4, 16, 32):
+        found[f"half-life of {half_life} tokens"] = default.with_changes(options={"half_life": half_life})
     found["each step by itself, without earlier scores"] = default.with_changes(options={"carry": 0.0})
-    for size in (4, 8, 16):
+    for size in (2, 4, 8):
         found[f"mean-key units of {size}"] = default.with_changes(unit_size=size)
-    for size in (16, 64, 128):
+    for size in (4, 16, 32, 64):
         found[f"blocks of {size}"] = default.with_changes(block_size=size)
     found["the layer just run alone"] = default.with_changes(score_layer="previous")
     found["the prune layer itself alone"] = default.with_changes(score_layer="own")
-    for window in (1, 4, 8, 32, 64):
+    for window in (1, 4, 16, 32, 64):
         found[f"last {window} queries"] = default.with_changes(query_window=window)
-    paper = {"attention": False, "queries": "mean", "heads": "mean", "reach": 0, "carry": 0.0}
-    found["mean-key units of 8, raw products, mean, neither neighbours nor earlier scores"] = default.with_changes(
-        method="scoring-rule", unit_size=8, options=paper
+    found["blocks of 32, maximum over 16 queries and heads, half-life of 16"] = default.with_changes(
+        block_size=32, query_window=16, aggregate="max", options={"half_life": 16}
+    )
+    paper = {"attention": False, "half_life": 0, "carry": 0.0}
+    found["blocks of 32, mean-key units of 8, raw products, neither neighbours nor earlier scores"] = (
+        default.with_changes(method="scoring-rule", block_size=32, unit_size=8, options=paper)
     )
     return {label: config for label, config in found.items() if label == "default" or config != default}
 

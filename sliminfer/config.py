@@ -71,14 +71,15 @@ class SlimConfig:
         score_layer: whose queries and keys score: the layer just run ("previous", free), the pruning layer's own
             ("own", projected for it), or the better score of the two ("both"; methods that read one layer take the
             one just run).
-        aggregate: a block's score is the max or the mean over queries, heads and units.
+        aggregate: a unit's score is the mean or the max over queries and heads; a block's is that of its best unit.
         active: decode working set per stage, blocks' worth of tokens as a fraction of the survivors (float)
             or as a token count (int); None keeps every survivor on the device.
         active_preserve: whether the layers before the first prune step hold a working set as well; they keep the
             whole prompt on the device otherwise.
         refresh: decode steps between two looks at the working set.
         gamma: the working set is swapped when its overlap with the wanted one falls below this share.
-        decode_unit_size: tokens per mean-key unit in decode scoring, at most a block.
+        decode_block_size: survivors per block of that working set, neighbours once the dropped tokens are gone.
+        decode_unit_size: tokens per mean-key unit in decode scoring, at most such a block.
         decode: who chooses what decode attends to within `active`: "blocks", the working sets of the cache, or
             another of `sliminfer.decode_policies.available()`.
         decode_options: knobs of that policy alone, by name.
@@ -87,17 +88,18 @@ class SlimConfig:
     steps: tuple[PruneStep, ...] = ()
     method: str = "sliminfer"
     options: Mapping[str, Any] = field(default_factory=dict)
-    block_size: int = 32
+    block_size: int = 8
     unit_size: int = 1
     sink: int = 1
     local: int = 64
-    query_window: int = 16
+    query_window: int = 8
     score_layer: ScoreLayer = "both"
-    aggregate: Aggregate = "max"
+    aggregate: Aggregate = "mean"
     active: float | int | None = None
     active_preserve: bool = False
     refresh: int = 8
     gamma: float = 0.9
+    decode_block_size: int = 32
     decode_unit_size: int = 8
     decode: str = "blocks"
     decode_options: Mapping[str, Any] = field(default_factory=dict)
@@ -106,7 +108,7 @@ class SlimConfig:
         object.__setattr__(self, "steps", tuple(self.steps))
         for name, least in (
             ("block_size", 1), ("unit_size", 1), ("sink", 0), ("local", 1), ("query_window", 1),
-            ("refresh", 1), ("decode_unit_size", 1),
+            ("refresh", 1), ("decode_block_size", 1), ("decode_unit_size", 1),
         ):  # fmt: skip
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -118,13 +120,11 @@ class SlimConfig:
         ):  # fmt: skip
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: it must be {what}.")
-        object.__setattr__(self, "decode_unit_size", min(self.decode_unit_size, self.block_size))
-        for name in ("unit_size", "decode_unit_size"):
-            unit = getattr(self, name)
-            if unit > self.block_size or self.block_size % unit:
-                raise ConfigError(
-                    f"{name} {unit} does not divide block_size {self.block_size}: choose a divisor of it."
-                )
+        object.__setattr__(self, "decode_unit_size", min(self.decode_unit_size, self.decode_block_size))
+        for name, whole in (("unit_size", "block_size"), ("decode_unit_size", "decode_block_size")):
+            unit, block = getattr(self, name), getattr(self, whole)
+            if block % unit:
+                raise ConfigError(f"{name} {unit} does not divide {whole} {block}: choose a divisor of it.")
         if self.score_layer not in ("previous", "own", "both"):
             raise ConfigError(f"score_layer is {self.score_layer!r}: choose previous, own or both.")
         if self.aggregate not in ("max", "mean"):

@@ -53,7 +53,7 @@ class SlimEngine:
                 f"{self.loaded.name} reads at most {self.loaded.shape.context:,}: shorten the document."
             )
         self.limits.check(len(prompt), request.max_new_tokens)
-        check_active(request.config.active, BlockMap.of(len(prompt), request.config, prompt.question))
+        check_active(request.config, BlockMap.of(len(prompt), request.config, prompt.question))
         try:
             for span in request.evidence:
                 prompt.token_range(*span)

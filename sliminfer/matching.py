@@ -12,9 +12,9 @@ from sliminfer.metrics import prefill_flops
 from sliminfer.selectors import selector_class
 from sliminfer.shapes import ModelShape
 
-# Keeps are first raised to a power between 0 (keep all) and this; only then do the prune layers move. Squaring
-# turns a quarter into a sixteenth: harder pruning late in the model costs more answers than earlier pruning.
-_HARDEST = 2.0
+# Keeps are divided by at most this before the prune layers move: harder pruning late in the model costs more answers
+# than earlier pruning.
+_HARDEST = 4.0
 _HALVINGS = 40
 # Solved keeps are rounded up to this, a token or less of any prompt up to 100K tokens, to be fit to read.
 _GRAIN = 1e-5
@@ -35,10 +35,10 @@ def match_flops(
 ) -> SlimConfig:
     """`config` with its steps changed so that the prefill's FLOP speed-up is `speedup`.
 
-    The knob is the same for all methods: every keep, as a share of the prompt, is raised to one power, so that
-    the proportions between steps stay the method's own. Where that is not enough, all prune layers move
-    down, one layer at a time, as little as possible. Start from `selectors.published(method, layers)` for a
-    method's own schedule.
+    The knob is the same for all methods. Beyond what `config` saves, every keep, as a share of the prompt, is
+    divided by one number; short of it, raised to one power, which brings all keeps to the whole prompt together.
+    Where a quarter of each keep is not enough, all prune layers move down, one layer at a time, as little as
+    possible. Start from `selectors.published(method, layers)` for a method's own schedule.
 
     Args:
         config: the method, and the steps to start from.
@@ -61,7 +61,7 @@ def match_flops(
         raise ConfigError(f"Method {config.method} has no prune step whose keep could be solved for: give one.")
     best = 1.0
     for moved in _moved_down(config):
-        hardest = _raised(moved, _HARDEST, prompt_tokens, question)
+        hardest = _turned(moved, 2.0, prompt_tokens, question)
         reach = flop_speedup(hardest, shape, prompt_tokens, question)
         best = max(best, reach)
         if reach >= speedup:
@@ -75,13 +75,13 @@ def match_flops(
 def _solve(
     config: SlimConfig, shape: ModelShape, prompt_tokens: int, speedup: float, question: Span | None
 ) -> SlimConfig:
-    """The power between keeping all and the hardest that comes nearest to `speedup`, by bisection."""
+    """The turn of the knob between keeping all and the hardest that comes nearest to `speedup`, by bisection."""
 
-    def at(power: float) -> tuple[SlimConfig, float]:
-        raised = _raised(config, power, prompt_tokens, question)
-        return raised, flop_speedup(raised, shape, prompt_tokens, question)
+    def at(knob: float) -> tuple[SlimConfig, float]:
+        turned = _turned(config, knob, prompt_tokens, question)
+        return turned, flop_speedup(turned, shape, prompt_tokens, question)
 
-    low, high = 0.0, _HARDEST
+    low, high = 0.0, 2.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if at(middle)[1] < speedup else (low, middle)
@@ -97,14 +97,15 @@ def _moved_down(config: SlimConfig) -> Iterator[SlimConfig]:
         yield config
 
 
-def _raised(config: SlimConfig, power: float, prompt_tokens: int, question: Span | None) -> SlimConfig:
-    """`config` with every keep, as a share of the prompt, raised to `power`.
+def _turned(config: SlimConfig, knob: float, prompt_tokens: int, question: Span | None) -> SlimConfig:
+    """`config` with all keeps, as shares of the prompt: whole at 0, its own at 1, divided by `_HARDEST` at 2.
 
     No keep falls to the forced blocks alone, where a step would drop nothing.
     """
     blocks = BlockMap.of(prompt_tokens, config, question)
     least = min(1.0, (len(blocks.forced) + 1) * config.block_size / prompt_tokens)
     shares = [step.budget_tokens(prompt_tokens) / prompt_tokens for step in config.steps]
-    keeps = [min(1.0, math.ceil(max(least, share**power) / _GRAIN) * _GRAIN) for share in shares]
+    wanted = [share**knob if knob <= 1 else share * _HARDEST ** (1 - knob) for share in shares]
+    keeps = [min(1.0, math.ceil(max(least, share) / _GRAIN) * _GRAIN) for share in wanted]
     steps = [PruneStep(step.layer, round(keep, 5)) for step, keep in zip(config.steps, keeps, strict=True)]
     return config.with_changes(steps=tuple(steps))

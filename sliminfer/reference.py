@@ -149,9 +149,9 @@ def block_scores(
 ) -> Tensor:
     """Importance of each block to the local queries: the attention its units would receive.
 
-    Softmax in fp32 of `scale * query . key` over the units a query may see, then the maximum (or mean) over
-    queries, query heads and the block's units. Query heads share the keys of their group; keys are never
-    repeated. A query that sees no unit, or whose logits are not finite, contributes nothing.
+    Softmax in fp32 of `scale * query . key` over the units a query may see, the maximum or the mean of that over
+    queries and query heads, then the maximum over the block's units. Query heads share the keys of their group;
+    keys are never repeated. A query that sees no unit, or whose logits are not finite, contributes nothing.
 
     Args:
         queries: `[q_heads, window, head_dim]`, after RoPE.
@@ -198,12 +198,8 @@ def block_scores(
             else:
                 per_unit.add_(logits.exp_().sum(0))
 
-    if aggregate == "max":
-        scores = torch.full((blocks,), -torch.inf, device=device)
-        return scores.scatter_reduce_(0, unit_to_block, per_unit, "amax").exp_()
-    total = torch.zeros(blocks, device=device).index_add_(0, unit_to_block, per_unit)
-    counts = torch.bincount(unit_to_block, minlength=blocks)
-    return total / (counts.clamp(min=1) * (q_heads * window))
+    per_unit = per_unit.exp_() if aggregate == "max" else per_unit.div_(q_heads * window)
+    return torch.zeros(blocks, device=device).scatter_reduce_(0, unit_to_block, per_unit, "amax")
 
 
 def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:

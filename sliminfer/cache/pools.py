@@ -73,7 +73,7 @@ class HostPool:
         if not per_slab:
             raise MemoryLimitError(
                 f"One block of {block_bytes:,} bytes does not fit a host slab of {self.slab_bytes:,}: "
-                "choose a smaller block_size."
+                "choose a smaller decode_block_size."
             )
         slabs: list[Tensor] = []
         with self._lock:

@@ -28,9 +28,9 @@ class UnitScorer:
     def __init__(self, keys: Tensor, config: SlimConfig) -> None:
         """`keys` are the survivors' keys after RoPE in the scoring layer [kv_heads, tokens, head_dim]."""
         self.units = ops.unit_keys(keys, config.decode_unit_size)
-        per_block = config.block_size // config.decode_unit_size
+        per_block = config.decode_block_size // config.decode_unit_size
         self._block_of_unit = torch.arange(self.units.shape[1], device=keys.device) // per_block
-        self._blocks = -(-keys.shape[1] // config.block_size)
+        self._blocks = -(-keys.shape[1] // config.decode_block_size)
         self._config = config
 
     def __call__(self, query: Tensor) -> Tensor:

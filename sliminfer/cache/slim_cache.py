@@ -71,7 +71,7 @@ class SlimCache(Cache):
             ConfigError: `active` is a token count too small for the forced blocks.
         """
         super().__init__(layers=[RaggedLayer(reserve) for _ in range(layers)])
-        check_active(config.active, blocks)
+        check_active(config, blocks)
         self.config = config
         self.stages = stage_layout([step.layer for step in config.steps], layers)
         self.step = 0
@@ -224,10 +224,10 @@ class SlimCache(Cache):
         return UnitScorer(keys.index_select(1, rows.to(keys.device)), self.config)
 
     def _place(self, stage: Stage, positions: list[int], scorer: UnitScorer | None) -> None:
-        survivors = Survivors.of(positions, self.config.block_size, forced_spans(self._blocks))
+        survivors = Survivors.of(positions, self.config.decode_block_size, forced_spans(self._blocks))
         layers = self.layers[stage.first : stage.end]
         token_bytes = sum(layer.token_bytes for layer in layers)
-        block_bytes = token_bytes * self.config.block_size
+        block_bytes = token_bytes * self.config.decode_block_size
         managed, note = None, ""
         if scorer is not None and survivors.slots(self._active) < len(survivors):
             try:

@@ -101,14 +101,15 @@ def forced_spans(blocks: BlockMap) -> tuple[Span, ...]:
     return tuple(blocks.span(block) for block in blocks.forced)
 
 
-def check_active(active: float | int | None, blocks: BlockMap) -> None:
-    """Raise ConfigError where a token budget has no room for the blocks that are always kept.
+def check_active(config: SlimConfig, blocks: BlockMap) -> None:
+    """Raise ConfigError where a token budget has no room for what is always kept.
 
     A share cannot be too small: the forced blocks of a short prompt may exceed it, as they may in prefill.
     """
-    if isinstance(active, int) and ceil(active / blocks.block_size) < len(blocks.forced):
-        least = len(blocks.forced) * blocks.block_size
+    size = config.decode_block_size
+    pinned = {block for start, end in forced_spans(blocks) for block in range(start // size, ceil(end / size))}
+    if isinstance(config.active, int) and ceil(config.active / size) < len(pinned):
         raise ConfigError(
-            f"active is {active} tokens, but {len(blocks.forced)} blocks of {blocks.block_size} tokens are always "
-            f"kept (first blocks, local window, question): raise active to {least} or more."
+            f"active is {config.active} tokens, but {len(pinned)} blocks of {size} tokens are always kept (first "
+            f"blocks, local window, question): raise active to {len(pinned) * size} or more."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import sys
@@ -98,6 +99,9 @@ def prepare(
         )
     engine = SlimEngine(loaded)
     engine.warm_up()
+    # Before each run the garbage is collected, for the sake of peak memory. What stays for good, most of it modules,
+    # need not be looked through every time: 0.2 s a run.
+    gc.freeze()
     return Job(engine, suites, contexts, examples, seed, shard, filler)
 
 

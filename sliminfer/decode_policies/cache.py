@@ -27,7 +27,7 @@ class PolicyCache(SlimCache):
     def __init__(self, config: SlimConfig, layers: int, blocks: BlockMap, policy: DecodePolicy, **kwargs: Any) -> None:
         """An empty cache for one prompt; `kwargs` as for SlimCache."""
         super().__init__(config.with_changes(active=None, decode="blocks", decode_options={}), layers, blocks, **kwargs)
-        check_active(config.active, blocks)
+        check_active(config, blocks)
         assert config.active is not None
         self.policy = policy
         self._share = config.active
@@ -64,5 +64,5 @@ class PolicyCache(SlimCache):
         super().close()
 
     def _static(self, positions: list[int]) -> Tensor:
-        survivors = Survivors.of(positions, self.config.block_size, self._forced)
+        survivors = Survivors.of(positions, self.config.decode_block_size, self._forced)
         return torch.tensor([token for block in survivors.pinned for token in range(*survivors.span(block))])

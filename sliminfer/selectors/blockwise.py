@@ -19,6 +19,7 @@ class BlockSelector(Selector):
     def __init__(self, config: SlimConfig, prompt: PromptView) -> None:
         super().__init__(config, prompt)
         self.alive = torch.arange(len(prompt.blocks))
+        self.forced = torch.tensor(prompt.blocks.forced, dtype=torch.int64)
 
     @abstractmethod
     def score(self, view: PruneView) -> Tensor:
@@ -46,11 +47,11 @@ class BlockSelector(Selector):
         device = view.alive.device
         # Copies that do not wait: the host must not fall behind the layers that a GPU is still busy with.
         self.alive = self.alive.to(device, non_blocking=True)
-        forced = torch.tensor(self.prompt.blocks.forced).to(device, non_blocking=True)
+        self.forced = self.forced.to(device, non_blocking=True)
         ranked = self.score(view).to(device)
         scores = torch.full((len(self.prompt.blocks),), math.nan, device=device)
         scores[self.alive] = ranked
-        ranked.index_fill_(0, torch.searchsorted(self.alive, forced), math.inf)
+        ranked.index_fill_(0, torch.searchsorted(self.alive, self.forced), math.inf)
         return scores, torch.sort(ranked, descending=True, stable=True)
 
     def keep(self, scores: Tensor, order: torch.return_types.sort, budget: int) -> Selection:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
@@ -16,6 +17,9 @@ from sliminfer.metrics import Scoring
 from sliminfer.ops import block_scores, unit_keys
 from sliminfer.selectors.base import Attention, PromptView, PruneView, check_share, read_knobs
 from sliminfer.selectors.blockwise import BlockSelector
+
+# In this order they carry a score seven blocks far on either side, each block's share being that of its distance.
+_STRIDES = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -25,27 +29,30 @@ class SlimInferKnobs:
     Attributes:
         carry: what a block's score at earlier steps still counts, from 0 to 1. Only some layers attend to what
             is asked, and a later step behind one that does not would throw away what an earlier one had found.
-        reach: how many tokens beyond its edges a block is scored by, None for half a block. Attention meets a
-            statement in one place, but its words may run on into the next block.
+        half_life: tokens over which a block's score, as it counts for its neighbours, halves. Attention meets a
+            statement in one place, but its words run on from there.
     """
 
     carry: float = 1.0
-    reach: int | None = None
+    half_life: float = 8.0
 
     def __post_init__(self) -> None:
         check_share("carry", self.carry)
-        if self.reach is not None and (isinstance(self.reach, bool) or not isinstance(self.reach, int)):
-            raise ConfigError(f"Option reach is {self.reach!r}: it must be a whole number of tokens.")
+        length = self.half_life
+        if isinstance(length, bool) or not isinstance(length, int | float) or not 0 <= length < math.inf:
+            raise ConfigError(f"Option half_life is {length!r}: it is a number of tokens, 0 for none.")
 
 
 class SlimInfer(BlockSelector):
     """Block-wise pruning by the attention of the local queries.
 
-    A block's score is the largest softmax attention that any local query gives, in any head, to any of the
-    block's units, or to one within `reach` tokens of it, in the layer just run or in the one about to run; the
-    best score of all steps so far counts. The best blocks within the budget go on, forced blocks first. With
-    `unit_size` 1, the default, each key stands for itself, a step beyond the paper's mean-key units; so is the
-    second layer.
+    A unit's score is the softmax attention that it receives, averaged over the local queries and the heads, in
+    the layer just run or in the one about to run, whichever gives more. A block counts as its best unit, or as a
+    block nearby less half for each `half_life` of tokens between them, and its best score of all steps so far
+    stands. The best blocks within the budget go on, forced blocks first.
+
+    Beyond the paper: with `unit_size` 1, the default, each key stands for itself, where the paper takes the mean
+    key of several; and the second layer, the neighbours and the earlier steps have a say.
 
     Steps: at each step's layer its keep of the prompt goes on, in whole blocks.
     """
@@ -57,13 +64,7 @@ class SlimInfer(BlockSelector):
     def __init__(self, config: SlimConfig, prompt: PromptView) -> None:
         super().__init__(config, prompt)
         self.options: Any = read_knobs(self.knobs, config)
-        self._cell = cell_size(config, self.options.reach)
         self._best = torch.zeros(len(prompt.blocks))
-
-    @classmethod
-    def check(cls, config: SlimConfig) -> None:
-        super().check(config)
-        cell_size(config, read_knobs(cls.knobs, config).reach)
 
     @classmethod
     def scorings(cls, config: SlimConfig, alive: int) -> tuple[Scoring, ...]:
@@ -71,54 +72,39 @@ class SlimInfer(BlockSelector):
         return tuple(Scoring(cls.query_window(config), alive, projected) for projected in read)
 
     def score(self, view: PruneView) -> Tensor:
-        found = [self.by_layer(view, layer) for layer in view.layers]
-        scores = reduce(torch.maximum, [each.to(found[0].device) for each in found])
-        alive = self.alive.to(scores.device)
-        self._best = self._best.to(scores.device, non_blocking=True)
-        self._best[alive] = torch.maximum(scores, self.options.carry * self._best[alive])
-        return self._best[alive]
+        device = view.alive.device
+        found = reduce(torch.maximum, [self.by_layer(view, layer).to(device) for layer in view.layers])
+        # What is kept by force, the question first of all, is attended to and says nothing of what is around it.
+        near = self.spread(found.index_fill(0, self.forced, 0.0))
+        earlier = self.options.carry * self._best.to(device, non_blocking=True)
+        self._best = torch.maximum(torch.maximum(found, near), earlier)
+        return self._best[self.alive]
 
     def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
-        """Score of each of the blocks alive by the attention of one layer, fp32 [alive]."""
-        unit, size = self.config.unit_size, self.config.block_size
-        per_block = size // self._cell
+        """Score of each block of the prompt by the attention of one layer, fp32 [blocks], 0 for those gone."""
+        unit = self.config.unit_size
         queries, keys = layer.queries(self.config.query_window), layer.keys()
         # Blocks alive are whole, so units can be cut in compacted order: only the prompt's last is partial.
         units = unit_keys(keys, unit) if unit > 1 else keys
-        first = view.alive[::unit]
-        cells = torch.searchsorted(self.alive, first // size) * per_block + first % size // self._cell
-        found = block_scores(
+        return block_scores(
             queries,
             units,
-            cells.to(units.device),
-            len(self.alive) * per_block,
+            (view.alive[::unit] // self.config.block_size).to(units.device),
+            len(self.prompt.blocks),
             scale=1.0 / math.sqrt(queries.shape[-1]),
             aggregate=self.config.aggregate,
             unit_size=unit,
             tokens=keys.shape[1],
-        ).view(-1, per_block)
-        scores = found.amax(1)
-        if per_block > 1:
-            adjacent = self.alive.to(found.device).diff() == 1
-            scores[1:] = torch.maximum(scores[1:], adjacent * found[:-1, -1])
-            scores[:-1] = torch.maximum(scores[:-1], adjacent * found[1:, 0])
-        return scores
-
-
-def cell_size(config: SlimConfig, reach: int | None) -> int:
-    """Tokens per cell: a block is scored by its own cells and, where it has several, the adjacent one on each side.
-
-    Raises:
-        ConfigError: no whole number of cells of `reach` tokens makes a block, or units do not fit them.
-    """
-    block, unit = config.block_size, config.unit_size
-    if reach is None:
-        return block // 2 if block % 2 == 0 and block // 2 % unit == 0 and config.aggregate == "max" else block
-    if reach == 0:
-        return block
-    if reach < 0 or reach >= block or block % reach or reach % unit or config.aggregate != "max":
-        raise ConfigError(
-            f"Option reach is {reach}: give a part of block_size {block} that holds whole units of {unit}, with "
-            "aggregate max, or 0."
         )
-    return reach
+
+    def spread(self, scores: Tensor) -> Tensor:
+        """The best of each block's score and its neighbours', less half for each `half_life`, fp32 [blocks]."""
+        if not self.options.half_life:
+            return scores
+        share = 0.5 ** (self.config.block_size / self.options.half_life)
+        for stride in _STRIDES:
+            if stride < len(scores):
+                lent = scores * share**stride
+                after, before = pad(lent, (stride, -stride)), pad(lent, (-stride, stride))
+                scores = torch.maximum(scores, torch.maximum(after, before))
+        return scores

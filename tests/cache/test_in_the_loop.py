@@ -27,7 +27,9 @@ from tests.cache.toy import engines
 from tests.tiny import tiny_loaded, tiny_model, token_ids
 
 PROMPT = 203
-PLAIN = SlimConfig(steps=(PruneStep(2, 0.7), PruneStep(4, 0.4)), block_size=8, local=10, query_window=4)
+PLAIN = SlimConfig(
+    steps=(PruneStep(2, 0.7), PruneStep(4, 0.4)), block_size=8, local=10, query_window=4, decode_block_size=8
+)
 CONFIG = PLAIN.with_changes(active=0.5, refresh=1, gamma=1.0, decode_unit_size=4)
 
 

@@ -45,7 +45,7 @@ def test_a_full_pool_says_the_numbers_and_takes_nothing() -> None:
 
 
 def test_a_block_larger_than_a_slab_is_refused() -> None:
-    with pytest.raises(MemoryLimitError, match="smaller block_size"):
+    with pytest.raises(MemoryLimitError, match="smaller decode_block_size"):
         HostPool(slab_bytes=1 << 10).lend(1, 1025)
 
 

@@ -35,6 +35,7 @@ def cases(draw: st.DrawFn) -> Case:
         score_layer=draw(st.sampled_from(["previous", "own", "both"])),
         refresh=draw(st.integers(1, 3)),
         gamma=draw(st.sampled_from([0.5, 0.9, 1.0])),
+        decode_block_size=draw(st.sampled_from([4, 8, 12])),
         decode_unit_size=draw(st.sampled_from([1, 2, 4])),
     )
     return Case(draw(st.integers(90, 160)), config, seed=draw(st.integers(0, 1000)))

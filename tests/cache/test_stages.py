@@ -56,10 +56,10 @@ def test_slots_follow_the_budget_and_never_drop_a_pin(active: float | int, slots
 
 
 def test_a_token_budget_below_the_forced_blocks_is_refused_with_the_remedy() -> None:
-    blocks = BlockMap.of(320, SlimConfig(block_size=32, local=64), question=(100, 140))
-    assert len(forced_spans(blocks)) == 5
-    check_active(160, blocks)
-    check_active(0.01, blocks)
-    check_active(None, blocks)
+    config = SlimConfig(block_size=16, local=64, decode_block_size=32)
+    blocks = BlockMap.of(320, config, question=(100, 140))
+    assert forced_spans(blocks) == ((0, 16), *((start, start + 16) for start in (96, 112, 128, 256, 272, 288, 304)))
+    for enough in (160, 0.01, None):
+        check_active(config.with_changes(active=enough), blocks)
     with pytest.raises(ConfigError, match="raise active to 160 or more"):
-        check_active(128, blocks)
+        check_active(config.with_changes(active=128), blocks)

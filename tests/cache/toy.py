@@ -129,7 +129,7 @@ def half_resident(**changes: object) -> Case:
     """118 tokens, two prune steps, half of the survivors resident, a look at every step."""
     config = SlimConfig(
         steps=(PruneStep(1, 0.8), PruneStep(3, 0.5)),
-        block_size=8, local=9, active=0.5, refresh=1, gamma=1.0, decode_unit_size=4,
+        block_size=8, local=9, active=0.5, refresh=1, gamma=1.0, decode_block_size=8, decode_unit_size=4,
     )  # fmt: skip
     return Case(118, config.with_changes(**changes))
 

@@ -57,7 +57,7 @@ def block_scores(
     for block in range(blocks):
         held = shares[:, :, unit_to_block == block]
         if held.numel():
-            result[block] = held.max() if aggregate == "max" else held.mean()
+            result[block] = held.max() if aggregate == "max" else held.mean((0, 1)).max()
     return result
 
 

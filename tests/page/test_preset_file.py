@@ -42,7 +42,7 @@ def test_keeps_between_the_sliders_stops_are_rounded_up() -> None:
     ("changes", "words"),
     [
         ({"method": "fastkv"}, "sets method,"),
-        ({"unit_size": 4, "aggregate": "mean"}, "sets aggregate, unit_size,"),
+        ({"unit_size": 4, "aggregate": "max"}, "sets aggregate, unit_size,"),
         ({"steps": [{"layer": 12, "keep": 0.5}]}, "does not exist"),
         ({"steps": [{"layer": 4, "keep": 512}]}, "keeps in percent"),
         ({"steps": []}, "1 to 3 prune steps"),

@@ -20,7 +20,7 @@ EVIDENCE = ((30, 37),)
 
 
 def case(method: str, steps: tuple[PruneStep, ...] = TWICE, **options: Any) -> SlimConfig:
-    return SlimConfig(steps, method, options, block_size=8, sink=1, local=10, query_window=4)
+    return SlimConfig(steps, method, options, block_size=8, sink=1, local=10, query_window=4, decode_block_size=8)
 
 
 # A new method gets all tests of the matrix by one line here: its name, its steps, its options.

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
@@ -16,6 +18,7 @@ from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.decoder import LayerLoop, slim
 from sliminfer.errors import ConfigError, ModelError
 from sliminfer.selectors import Attention, PromptView, PruneView, available, make_selector, published
+from sliminfer.selectors.sliminfer import SlimInfer
 from tests.selectors.cases import ONCE, TWICE, case, run
 from tests.tiny import tiny_model, token_ids
 
@@ -121,7 +124,7 @@ def planted_view(config: SlimConfig, blocks: list[int]) -> PruneView:
 
 @pytest.mark.parametrize("planted", [[5], [5, 9], [3, 5, 9, 11]])
 def test_adaptive_keeps_as_many_blocks_as_hold_the_mass(planted: list[int]) -> None:
-    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.95, least=0.0, reach=0)
+    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.95, least=0.0, half_life=0)
     view = planted_view(config, planted)
     selection = make_selector(config, view.prompt).select(view)
     assert selection is not None
@@ -131,22 +134,50 @@ def test_adaptive_keeps_as_many_blocks_as_hold_the_mass(planted: list[int]) -> N
 
 
 @pytest.mark.parametrize(
-    ("reach", "offset", "high"), [(0, 1, {5}), (2, 1, {4, 5}), (2, 3, {5}), (4, 3, {4, 5}), (4, 4, {5, 6})]
+    ("half_life", "weights"), [(0, {0: 1.0}), (8, {d: 0.5**d for d in range(8)}), (4, {2: 1 / 16})]
 )
-def test_sliminfer_scores_a_block_by_what_lies_just_beyond_its_edges(reach: int, offset: int, high: set[int]) -> None:
-    config = case("sliminfer", (PruneStep(2, 0.4),), reach=reach)
-    keys = torch.zeros(1, 160, WIDTH)
-    keys[0, 5 * 8 + offset, 0] = 40.0
-    view = view_of(config, torch.ones(1, 4, WIDTH), keys)
+def test_sliminfer_lets_a_block_count_for_its_neighbours(half_life: float, weights: dict[int, float]) -> None:
+    config = case("sliminfer", (PruneStep(2, 0.4),), half_life=half_life)
+    view = planted_view(config, [8])
     selection = make_selector(config, view.prompt).select(view)
     assert selection is not None
     assert selection.scores is not None
-    assert {block for block, score in enumerate(selection.scores.tolist()) if score > 0.5} == high
+    scores, best = selection.scores.tolist(), float(selection.scores[8])
+    assert best > 0.9
+    for distance, weight in weights.items():
+        if 8 + distance not in view.prompt.blocks.forced:
+            for block in (8 - distance, 8 + distance):
+                assert scores[block] == pytest.approx(best * weight, abs=1e-3), block
+    if not half_life:
+        assert max(scores[7], scores[9]) < 1e-3
+
+
+def test_sliminfer_lets_nothing_kept_by_force_count_for_its_neighbours() -> None:
+    config = case("sliminfer", (PruneStep(2, 0.4),))
+    forced = planted_view(config, [1]).prompt.blocks.forced[1]
+    view = planted_view(config, [forced])
+    selection = make_selector(config, view.prompt).select(view)
+    assert selection is not None
+    assert selection.scores is not None
+    assert float(selection.scores[forced]) > 0.9
+    assert float(selection.scores[forced - 1]) < 1e-3
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40), st.floats(0.5, 64))
+def test_spreading_is_the_best_of_what_the_neighbours_lend(scores: list[float], half_life: float) -> None:
+    config = case("sliminfer", half_life=half_life)
+    selector = make_selector(config, PromptView(BlockMap(8 * len(scores), 8, ())))
+    assert isinstance(selector, SlimInfer)
+    found = selector.spread(torch.tensor(scores))
+    for block, value in enumerate(found.tolist()):
+        near = range(max(0, block - 7), min(len(scores), block + 8))
+        assert value == pytest.approx(max(scores[i] * 0.5 ** (8 * abs(block - i) / half_life) for i in near), rel=1e-5)
 
 
 @pytest.mark.parametrize(("carry", "kept"), [(1.0, {5, 7}), (0.0, {7})])
 def test_sliminfer_remembers_what_earlier_steps_found(carry: float, kept: set[int]) -> None:
-    config = case("sliminfer", (PruneStep(2, 0.5), PruneStep(4, 0.3)), carry=carry, reach=0)
+    config = case("sliminfer", (PruneStep(2, 0.5), PruneStep(4, 0.3)), carry=carry, half_life=0)
     view = planted_view(config, [5])
     selector = make_selector(config, view.prompt)
     assert selector.select(view) is not None
@@ -163,7 +194,7 @@ def test_sliminfer_remembers_what_earlier_steps_found(carry: float, kept: set[in
 
 def test_adaptive_stays_within_its_bounds() -> None:
     for mass, least, keep, blocks in ((0.0, 0.5, 0.8, 10), (1.0, 0.0, 0.5, 10), (0.0, 0.0, 0.8, 4)):
-        config = case("adaptive", (PruneStep(2, keep),), mass=mass, least=least, reach=0)
+        config = case("adaptive", (PruneStep(2, keep),), mass=mass, least=least, half_life=0)
         view = planted_view(config, [5])
         selection = make_selector(config, view.prompt).select(view)
         assert selection is not None
@@ -171,7 +202,7 @@ def test_adaptive_stays_within_its_bounds() -> None:
 
 
 def test_adaptive_keeps_less_of_a_document_with_less_in_it() -> None:
-    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.9, least=0.0, reach=0)
+    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.9, least=0.0, half_life=0)
     sizes = []
     for planted in ([5], [4, 5, 6], [3, 5, 7, 9, 11, 13]):
         view = planted_view(config, planted)
@@ -223,9 +254,9 @@ def test_gemfilter_holds_only_what_it_chose_in_every_layer() -> None:
     [
         (case("streaming", pool=3), "has no option 'pool': it has none"),
         (case("sliminfer", carry=-1), "carry is -1"),
-        (case("sliminfer", reach=3), "reach is 3: give a part of block_size 8"),
-        (case("adaptive", reach="far"), "reach is 'far'"),
-        (case("sliminfer", reach=4).with_changes(aggregate="mean"), "aggregate max, or 0"),
+        (case("sliminfer", half_life=-1), "half_life is -1: it is a number of tokens"),
+        (case("adaptive", half_life="far"), "half_life is 'far'"),
+        (case("sliminfer", half_life=float("inf")), "half_life is inf"),
         (case("fastkv", ONCE, pol=3), "has no option 'pol': known are pool"),
         (case("fastkv", ONCE, pool=4), "pool is 4: it must be an odd number"),
         (case("gemfilter", ONCE, pool=0), "pool is 0"),

@@ -36,10 +36,10 @@ def _answer_and_scoring(setup: Setup, most_new_tokens: int) -> dict[str, Any]:
         "top_p": gr.Slider(0.05, 1, value=setup.top_p, step=0.05, label="Top-p"),
         "seed": gr.Number(setup.seed, precision=0, minimum=0, label="Seed"),
         "block_size": gr.Dropdown(
-            [8, 16, 32, 64, 128], value=setup.block_size, label="Block size, tokens",
+            [4, 8, 16, 32, 64, 128], value=setup.block_size, label="Block size, tokens",
             info="Tokens are kept or dropped in blocks of this size.",
         ),
-        "sink": gr.Slider(0, 8, value=setup.sink, step=1, label="First blocks always kept"),
+        "sink": gr.Slider(0, 16, value=setup.sink, step=1, label="First blocks always kept"),
         "local": gr.Slider(8, 512, value=setup.local, step=8, label="Last tokens always kept"),
         "query_window": gr.Slider(
             1, 64, value=setup.query_window, step=1, label="Query window",

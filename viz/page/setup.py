@@ -11,6 +11,7 @@ from sliminfer.config import DEFAULT_PRESET, PRESETS, PruneStep, SlimConfig, par
 from sliminfer.errors import ConfigError, SlimError
 
 CUSTOM = "custom"
+PLAIN = SlimConfig()
 MAX_STEPS = 3
 
 
@@ -34,15 +35,15 @@ class Setup:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
-    block_size: int = 32
-    sink: int = 1
-    local: int = 64
-    query_window: int = 16
+    block_size: int = PLAIN.block_size
+    sink: int = PLAIN.sink
+    local: int = PLAIN.local
+    query_window: int = PLAIN.query_window
     active: float = 1.0
-    refresh: int = 8
-    gamma: float = 0.9
-    active_preserve: bool = False
-    decode_unit_size: int = 8
+    refresh: int = PLAIN.refresh
+    gamma: float = PLAIN.gamma
+    active_preserve: bool = PLAIN.active_preserve
+    decode_unit_size: int = PLAIN.decode_unit_size
     repeats: int = 1
 
     def config(self) -> SlimConfig:
