@@ -29,8 +29,8 @@ def tables(result: dict[str, Any]) -> str:
     rows = [row for row in result["results"] if row["accuracy"] is not None]
     origin = result["provenance"]
     parts = [
-        f"{result['model']} ({result['dtype']}, {result['device']}), {_examples(rows)} examples per task and "
-        f"context, seed {result['seed']}, commit {origin['commit']}. Every method prunes on its own published "
+        f"{result['model']} ({result['dtype']}, {result['device']}), {_examples(rows)}, "
+        f"seed {result['seed']}, commit {origin['commit']}. Every method prunes on its own published "
         "schedule, its keeps solved for the FLOP speed-up at the head of the column (`sliminfer/matching.py`); all "
         "keep the first block, the local window and the question. Accuracy in per cent, the best of the methods in "
         "bold; `random` and `oracle` frame the scale. A speed-up in brackets is what a method really spent where it "
@@ -54,9 +54,17 @@ def put(tables: str, page: Path) -> None:
 
 
 def _examples(rows: Sequence[Row]) -> str:
-    """How many examples a cell stands for; fewer than asked for where a run was cut short."""
-    counts = sorted({row["examples"] for row in rows})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    """How many examples a cell stands for, and which methods have fewer because a run was cut short."""
+    counts: dict[str, list[int]] = {}
+    for row in rows:
+        counts.setdefault(row["method"], []).append(row["examples"])
+    spans = {method: tuple(sorted({min(found), max(found)})) for method, found in counts.items()}
+    most = max(spans.values())
+    text = f"{' to '.join(map(str, most))} examples per task and context"
+    for method, span in spans.items():
+        if span != most:
+            text += f", of `{method}` {' to '.join(map(str, span))}"
+    return text
 
 
 def _tables(rows: Sequence[Row]) -> list[str]:
