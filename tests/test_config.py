@@ -93,6 +93,8 @@ def test_presets_fit_models_of_any_depth(name: str, layers: int) -> None:
         (lambda: SlimConfig(block_size=0), "block_size is 0"),
         (lambda: SlimConfig(block_size=True), "block_size is True"),
         (lambda: SlimConfig(unit_size=5), "does not divide"),
+        (lambda: SlimConfig(decode_unit_size=5), "does not divide decode_block_size 32"),
+        (lambda: SlimConfig(decode_block_size=0), "decode_block_size is 0"),
         (lambda: SlimConfig(local=0), "local is 0"),
         (lambda: SlimConfig(gamma=1.5), "between 0 and 1"),
         (lambda: SlimConfig(active=0.0), "between 0 and 1"),
