@@ -39,9 +39,9 @@ _NUMBERS = (
     ("First-token KL", "How far the pruned model’s distribution of the first answer token is from the full model’s, in "
      "nats; 0 means identical."),
     ("Agreement", "Share of the full answer’s tokens that the pruned answer has at the same place."),
-    ("Block score", "Softmax attention that the block’s best token gets from the last positions, averaged over them and all "
-     "heads, in the layer just run or the one about to run; or the score of a block nearby, less half for every 8 tokens "
-     "between them. The threshold is the lowest score that was kept for its score."),
+    ("Block score", "Softmax attention that the block’s best token gets from the last positions, averaged over "
+     "them and all heads, in the layer just run or the one about to run; or the score of a block nearby, less half "
+     "for every 8 tokens between them. The threshold is the lowest score that was kept for its score."),
     ("Layers survived", "How many layers ran over a token."),
     ("Deepest layer saw", "Share of the prompt that the layer with the fewest tokens ran over."),
     ("Working set", "The kept blocks that are on the device at a decode step. At every refresh, counted in steps, the "
