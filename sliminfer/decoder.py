@@ -226,9 +226,10 @@ class LayerLoop:
                 return None
             kept = torch.searchsorted(call.rows.positions, selection.kept)
             if self._method.revives:
-                dropped = torch.ones(len(call.rows), dtype=torch.bool, device=kept.device).index_fill_(0, kept, False)
-                call.sequence.waiting[index] = call.rows.at(dropped.nonzero()[:, 0])
-            call.rows = call.rows.at(kept)
+                chosen = torch.zeros(len(call.rows), dtype=torch.bool, device=kept.device).index_fill_(0, kept, True)
+                call.rows, call.sequence.waiting[index] = call.rows.split(chosen, len(kept))
+            else:
+                call.rows = call.rows.at(kept)
             return selection
 
     def _rows(self, hidden: Tensor, first: int) -> Rows:

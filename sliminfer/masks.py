@@ -28,7 +28,8 @@ def attention_mask(
         Boolean [1, 1, q, k] for sdpa, additive for eager, None for flash attention, which aligns the causal
         triangle to the end of the keys by itself.
     """
-    reach = int(keys[-1] - keys.min())
+    # Without a window nothing is read back: that would wait for the device at every layer.
+    reach = 0 if window is None else int(keys[-1] - keys.min())
     binds = window is not None and reach >= window
     if "flash" in implementation:
         if binds and reach + 1 > len(keys):

@@ -11,6 +11,9 @@ from transformers.cache_utils import Cache, DynamicLayer
 from sliminfer.cache.layers import RaggedLayer
 from sliminfer.selectors import PromptView, Selector
 
+# Further than any prompt is long.
+_BEYOND = 1 << 40
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -44,22 +47,23 @@ class Rows:
         last = slice(-hidden.shape[1], None)
         return Rows(hidden, self.cos[:, last], self.sin[:, last], self.positions[last])
 
-    def split(self, chosen: Tensor) -> tuple[Rows, Rows]:
-        """The rows where `chosen` is true and the others, bool [n]; waits for the device once."""
-        order = chosen.byte().argsort(descending=True, stable=True)
-        count = int(chosen.sum())
+    def split(self, chosen: Tensor, count: int | None = None) -> tuple[Rows, Rows]:
+        """The rows where `chosen` is true and the others, bool [n], both by position.
+
+        Without `count`, how many are chosen, it waits for the device once.
+        """
+        order = self.positions.add(chosen, alpha=-_BEYOND).argsort()
+        count = int(chosen.sum()) if count is None else count
         return self.at(order[:count]), self.at(order[count:])
 
-    def merge(self, other: Rows) -> Rows:
-        """The rows of both, by position."""
-        positions = torch.cat([self.positions, other.positions])
-        both = Rows(
+    def join(self, other: Rows) -> Rows:
+        """The rows of both, in no order."""
+        return Rows(
             torch.cat([self.hidden, other.hidden.to(self.hidden.device)], 1),
             torch.cat([self.cos, other.cos.to(self.cos.device)], 1),
             torch.cat([self.sin, other.sin.to(self.sin.device)], 1),
-            positions,
+            torch.cat([self.positions, other.positions]),
         )
-        return both.at(positions.argsort())
 
     @property
     def nbytes(self) -> int:
@@ -119,10 +123,11 @@ class Sequence:
 
     def exchange(self, layer: int, rows: Rows, wanted: Tensor) -> Rows:
         """`rows` before `layer`, with the waiting ones among `wanted` and without the prompt's that are not."""
-        staying, leaving = rows.split(torch.isin(rows.positions, wanted) | (rows.positions >= self.length))
-        held = self.waiting[layer].merge(leaving)
-        back, self.waiting[layer] = held.split(torch.isin(held.positions, wanted))
-        return staying.merge(back)
+        chosen = torch.zeros(self.next_position, dtype=torch.bool, device=wanted.device).index_fill_(0, wanted, True)
+        chosen[self.length :].fill_(True)
+        both = rows.join(self.waiting[layer])
+        present, self.waiting[layer] = both.split(chosen[both.positions])
+        return present
 
 
 def forget(cache: Cache) -> None:

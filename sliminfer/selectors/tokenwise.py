@@ -13,6 +13,9 @@ from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
 from sliminfer.selectors.base import PromptView, PruneView, Selection, Selector
 
+# Keys, or scores, that are held in fp32 at once: 64 MB, so that a long prompt is scored some KV heads at a time.
+_FP32_ELEMENTS = 1 << 24
+
 
 class TokenSelector(Selector):
     """Keeps the forced blocks' tokens and, within the step's token budget, the tokens of the highest `score`.
@@ -56,15 +59,22 @@ def attention_received(queries: Tensor, keys: Tensor) -> Tensor:
     Returns:
         fp32 [heads, n]; each row sums to `window`. Query heads share the keys of their group.
     """
-    heads, window, width = queries.shape
+    window, width = queries.shape[1:]
     kv_heads, count, _ = keys.shape
-    seen = torch.ones(window, count, dtype=torch.bool, device=keys.device).tril(count - window)
-    groups = queries.view(kv_heads, heads // kv_heads, window, width)
+    groups = queries.reshape(kv_heads, -1, width).float() / math.sqrt(width)  # the queries that read one KV head
+    at_once = max(1, _FP32_ELEMENTS // (count * max(width, groups.shape[1])))
     received = []
-    for group, shared in zip(groups, keys, strict=True):  # one KV head at a time: [group, window, n] in fp32
-        logits = torch.matmul(group.float() / math.sqrt(width), shared.float().t())
-        received.append(logits.masked_fill_(~seen, -math.inf).softmax(-1).sum(1))
+    for some, shared in zip(groups.split(at_once), keys.split(at_once), strict=True):
+        logits = torch.matmul(some, shared.float().mT).view(-1, window, count)
+        if window > 1:  # the last query sees every key
+            logits.masked_fill_(_later(window, count, keys.device), -math.inf)
+        received.append(logits.softmax(-1).sum(1))
     return torch.cat(received)
+
+
+def _later(window: int, count: int, device: torch.device) -> Tensor:
+    """Which of `count` keys come after each of the last `window` positions [window, count]."""
+    return torch.ones(window, count, dtype=torch.bool, device=device).triu(count - window + 1)
 
 
 def check_pool(pool: int) -> None:
