@@ -160,7 +160,7 @@ class FusedLayer:
         if last_row:
             query, mask = query[:, :, -1:], None if mask is None else mask[:, :, -1:]
         causal = mask is None and self.implementation == SDPA
-        if causal and query.shape[2] == 1 and ops.runs_triton("decode_attention", query.device):
+        if causal and query.shape[2] == 1 and _packs(query):
             out = ops.decode_attention(query[0, :, 0], key[0], value[0], attention.scaling)[None, None]
         elif causal and runs_by_rows(query, key):
             out = row_attention(query[0], key[0], value[0], attention.scaling, self.workspace)[None]
@@ -232,6 +232,18 @@ class FusedLayer:
             return result
         weight = linear.get_parameter("weight")
         return torch.mm(x, weight.t(), out=self.workspace.take(name, len(x), len(weight), x.dtype))
+
+
+def _packs(query: Tensor) -> bool:
+    """Whether one token's attention runs faster with the query heads of a group packed into one matrix.
+
+    On two cores of an AMD EPYC, in bf16 with 14 heads of 64 over 2 KV heads: 0.36 ms for 8,200 keys, where
+    torch's kernel reads the keys once for every query head and takes 5.0. In fp32 it would be twice as fast
+    only, and the stock model's bits are worth more there.
+    """
+    if ops.runs_triton("decode_attention", query.device):
+        return True
+    return query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16)
 
 
 def _backend(attention: Any) -> tuple[str, Any, int | None]:
