@@ -23,7 +23,7 @@ PRUNED = SlimConfig(steps=(PruneStep(2, 0.5),), block_size=8, local=10, query_wi
 # What a layer of an fp32 model asks for on a CPU: copies; operators beside its products; and what a prune step may add.
 COPIED = 4
 PASSES = 31
-SELECTING = 210
+SELECTING = 130
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 COPIES = {"aten::copy_", "aten::clone", "aten::_to_copy", "aten::cat", "aten::index_select", "aten::repeat"}
 ALLOCATIONS = {"aten::empty", "aten::empty_like", "aten::_unsafe_view", "aten::detach"}
@@ -82,9 +82,9 @@ def test_pruning_adds_work_to_its_own_layer_only() -> None:
     full, full_step = per_layer("llama", SlimConfig())
     pruned, pruned_step = per_layer("llama", PRUNED)
     at = PRUNED.steps[0].layer - 1
-    # Scoring projects the window's queries and multiplies them with the keys of each of two KV heads, by the layer just
-    # run and by the prune layer, whose keys are projected too; the window's states are set aside one layer before.
-    assert pruned[at][0] == full[at][0] + 7
+    # Scoring projects the window's queries and multiplies them with the keys, all heads at once, by the layer just run
+    # and by the prune layer, whose keys are projected too; the window's states are set aside one layer before.
+    assert pruned[at][0] == full[at][0] + 5
     assert pruned[at][2] <= full[at][2] + SELECTING
     assert pruned[at - 1][2] == full[at - 1][2] + 1
     assert pruned[at + 1 :] == full[at + 1 :]
@@ -104,7 +104,9 @@ class AttentionShapes(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(("dtype", "rows"), [(torch.bfloat16, (2, 2)), (torch.float16, (2, 2)), (torch.float32, (4, 1))])
+@pytest.mark.parametrize(
+    ("dtype", "rows"), [(torch.bfloat16, (2, 2)), (torch.float16, (2, 2)), (torch.float32, (4, 1))]
+)
 def test_a_decoded_token_reads_the_keys_of_a_group_once(dtype: torch.dtype, rows: tuple[int, int]) -> None:
     # Torch's kernel reads them once for every query head: ten times the time behind a long prompt. In fp32 it is left
     # as it is, for the stock model's bits.
