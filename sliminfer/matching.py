@@ -12,8 +12,7 @@ from sliminfer.metrics import prefill_flops
 from sliminfer.selectors import selector_class
 from sliminfer.shapes import ModelShape
 
-# Keeps are divided by at most this before the prune layers move: harder pruning late in the model costs more answers
-# than earlier pruning.
+# Keeps are divided by at most this.
 _HARDEST = 4.0
 _HALVINGS = 40
 # Solved keeps are rounded up to this, a token or less of any prompt up to 100K tokens, to be fit to read.
@@ -36,9 +35,11 @@ def match_flops(
     """`config` with its steps changed so that the prefill's FLOP speed-up is `speedup`.
 
     The knob is the same for all methods. Beyond what `config` saves, every keep, as a share of the prompt, is
-    divided by one number; short of it, raised to one power, which brings all keeps to the whole prompt together.
-    Where a quarter of each keep is not enough, all prune layers move down, one layer at a time, as little as
-    possible. Start from `selectors.published(method, layers)` for a method's own schedule.
+    divided by one number, a quarter of itself at the hardest; short of it, raised to one power, which brings all
+    keeps to the whole prompt together. The prune layers may move down as well, all of them by as many layers. Of
+    the schedules that meet the target so, the one that strays least from `config` is taken: the smallest of its
+    shares, of the first prune layer and of each keep in what they were, is the largest (`_likeness`). Start from
+    `selectors.published(method, layers)` for a method's own schedule.
 
     Args:
         config: the method, and the steps to start from.
@@ -59,16 +60,22 @@ def match_flops(
         return config.with_changes(steps=())
     if not config.steps:
         raise ConfigError(f"Method {config.method} has no prune step whose keep could be solved for: give one.")
-    best = 1.0
+    reach, best, likeness = 1.0, None, 0.0
     for moved in _moved_down(config):
-        hardest = _turned(moved, 2.0, prompt_tokens, question)
-        reach = flop_speedup(hardest, shape, prompt_tokens, question)
-        best = max(best, reach)
-        if reach >= speedup:
-            return _solve(moved, shape, prompt_tokens, speedup, question)
+        if moved.steps[0].layer / config.steps[0].layer <= likeness:
+            break  # the layers alone make it, and all that follow, less like the published schedule
+        hardest = flop_speedup(_turned(moved, 2.0, prompt_tokens, question), shape, prompt_tokens, question)
+        reach = max(reach, hardest)
+        if hardest >= speedup:
+            solved = _solve(moved, shape, prompt_tokens, speedup, question)
+            found = _likeness(solved, config, prompt_tokens)
+            if found > likeness:
+                best, likeness = solved, found
+    if best is not None:
+        return best
     raise ConfigError(
         f"Method {config.method} cannot reach a FLOP speed-up of {speedup:g} on a prompt of {prompt_tokens:,} "
-        f"tokens: choose between 1 and {int(best * 100) / 100:g}."
+        f"tokens: choose between 1 and {int(reach * 100) / 100:g}."
     )
 
 
@@ -87,6 +94,14 @@ def _solve(
         low, high = (middle, high) if at(middle)[1] < speedup else (low, middle)
     below, above = at(low), at(high)
     return min(below, above, key=lambda found: abs(found[1] - speedup))[0]
+
+
+def _likeness(solved: SlimConfig, config: SlimConfig, prompt_tokens: int) -> float:
+    """The smallest share, at most 1, that is left of the first prune layer of `config` or of one of its keeps."""
+    tokens = [[step.budget_tokens(prompt_tokens) for step in each.steps] for each in (solved, config)]
+    usual: float = selector_class(config.method).usual
+    keeps: list[float] = [left / (usual * published) for left, published in zip(*tokens, strict=True)]
+    return min([1.0, solved.steps[0].layer / config.steps[0].layer, *keeps])
 
 
 def _moved_down(config: SlimConfig) -> Iterator[SlimConfig]:

@@ -46,6 +46,7 @@ class Adaptive(SlimInfer):
     name: ClassVar[str] = "adaptive"
     paper: ClassVar[str] = "an extension of ours to SlimInfer, arXiv 2508.06447"
     knobs: ClassVar[type[Any]] = AdaptiveKnobs
+    usual: ClassVar[float] = 0.5  # the bounds are twice the paper's keeps
 
     @classmethod
     def published(cls, layers: int) -> SlimConfig:

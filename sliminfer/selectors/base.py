@@ -122,6 +122,7 @@ class Selector(ABC):
         one_step: whether the method prunes at a single layer.
         two_pass: whether the kept tokens run again from layer 0, at new positions 0, 1, 2, ...
         revives: whether dropped tokens are stored and `revive` may bring them back in decode.
+        usual: share of its published keeps that goes on as a rule: less than 1 where they are upper bounds.
     """
 
     name: ClassVar[str]
@@ -130,6 +131,7 @@ class Selector(ABC):
     one_step: ClassVar[bool] = False
     two_pass: ClassVar[bool] = False
     revives: ClassVar[bool] = False
+    usual: ClassVar[float] = 1.0
 
     def __init__(self, config: SlimConfig, prompt: PromptView) -> None:
         self.config = config

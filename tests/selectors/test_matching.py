@@ -60,6 +60,31 @@ def test_near_the_target_or_refused_with_the_range(
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("speedup", [1.5, 2.0, 2.5, 3.0])
+def test_no_other_layers_stray_less_from_the_published_schedule(method: str, speedup: float) -> None:
+    tokens, start = 4096, published(method, DEMO.layers)
+
+    def left(solved: SlimConfig) -> float:
+        usual = selector_class(method).usual
+        shares = [
+            after.budget_tokens(tokens) / tokens / (usual * float(before.keep))
+            for after, before in zip(solved.steps, start.steps, strict=True)
+        ]
+        return min([1.0, solved.steps[0].layer / start.steps[0].layer, *shares])
+
+    chosen = match_flops(start, DEMO, tokens, speedup)
+    moved = start.steps[0].layer - chosen.steps[0].layer
+    assert [step.layer for step in chosen.steps] == [step.layer - moved for step in start.steps]
+    for down in range(start.steps[0].layer):
+        lower = start.with_changes(steps=tuple(PruneStep(s.layer - down, s.keep) for s in start.steps))
+        try:
+            other = match_flops(lower, DEMO, tokens, speedup)
+        except ConfigError:
+            continue
+        assert left(other) <= left(chosen) + 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_what_cannot_be_reached_is_refused(method: str) -> None:
     with pytest.raises(ConfigError, match="choose between 1 and"):
         match_flops(published(method, 12), DEMO, 4096, 40.0)
