@@ -22,6 +22,7 @@ from sliminfer.events import BlocksPruned, CacheNews, Event, Finished, FirstToke
 from sliminfer.meters import PeakMemory, synchronize
 from sliminfer.metrics import KeptAtLayer, KVBytes, RunMetrics, prefill_flops
 from sliminfer.models import LoadedModel
+from sliminfer.products import product
 from sliminfer.prompts import Prompt
 from sliminfer.sampling import Detokenizer, Sampler
 from sliminfer.selectors import selector_class
@@ -175,9 +176,7 @@ class SideRun:
                 return states
 
     def _logits(self, states: Tensor) -> Tensor:
-        head = self.loaded.model.get_output_embeddings()
-        logits: Tensor = head(states[:, -1])[0]
-        return logits
+        return product(self.loaded.model.get_output_embeddings(), states[:, -1])[0]
 
     def _ends(self, token: int) -> bool:
         return token in self.loaded.eos and not self.request.ignore_eos
