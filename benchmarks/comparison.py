@@ -3,6 +3,10 @@
     python -m sliminfer eval --suite planted --context 4096,8192 --match-flops 1.5,2,2.5,3 --examples 200 \
         --methods sliminfer,adaptive,fastkv,lazyllm,gemfilter,streaming,random,oracle --json comparison.json
     python benchmarks/comparison.py comparison.json docs/comparison.md
+
+With several results, rows of later ones take the place of earlier rows of the same task, context and variant:
+what changed since can be measured by itself and put in, as in `docs/comparison.json runs/part.json docs/comparison.md
+--merged docs/comparison.json`.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sliminfer.selectors import selector_class
+from sliminfer.summary import averages
 
 Row = dict[str, Any]
 BOUNDS = ("random", "oracle")  # they frame the scale and compete with nobody
@@ -30,7 +35,7 @@ def tables(result: dict[str, Any]) -> str:
     origin = result["provenance"]
     parts = [
         f"{result['model']} ({result['dtype']}, {result['device']}), {_examples(rows)}, "
-        f"seed {result['seed']}, commit {origin['commit']}. Every method prunes on its own published "
+        f"seed {result['seed']}, commits {', '.join(result['commits'])}. Every method prunes on its own published "
         "schedule, its keeps solved for the FLOP speed-up at the head of the column (`sliminfer/matching.py`); all "
         "keep the first block, the local window and the question. Accuracy in per cent, the best of the methods in "
         "bold; `random` and `oracle` frame the scale. A speed-up in brackets is what a method really spent where it "
@@ -42,6 +47,28 @@ def tables(result: dict[str, Any]) -> str:
         parts += [f"## {context:,} tokens", *_tables(here), _verdict(here)]
     parts += ["## What the methods are", _papers(rows)]
     return "\n\n".join(parts)
+
+
+def merged(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The first result with the rows, configs and commits of the later ones put in, without times."""
+    whole = dict(results[0])
+    for part in results[1:]:
+        for name in ("results", "variants"):
+            newer = {_cell(row): row for row in part[name]}
+            kept = [newer.pop(_cell(row), row) for row in whole[name]]
+            whole[name] = kept + list(newer.values())
+        for name in ("commits", "hardware"):
+            whole[name] = sorted({*whole[name], *part[name]})
+    # Processes that share a GPU slow each other down: their times mean nothing.
+    no_ratio = {"ttft": None, "efficiency": None}
+    no_times = {"ttft_s": None, "decode_tokens_per_s": None}
+    whole["results"] = [row | no_times | {"speedup": row["speedup"] | no_ratio} for row in whole["results"]]
+    whole["averages"] = averages(whole["results"])
+    return whole
+
+
+def _cell(row: Row) -> tuple[Any, ...]:
+    return row.get("suite"), row["context"], row["variant"]
 
 
 def put(tables: str, page: Path) -> None:
@@ -136,10 +163,14 @@ def _measured(rows: Sequence[Row], method: str, target: float) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("result", type=Path)
+    parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("page", type=Path)
+    parser.add_argument("--merged", type=Path, help="where to write the results put together")
     chosen = parser.parse_args()
-    put(tables(json.loads(chosen.result.read_text(encoding="utf-8"))), chosen.page)
+    whole = merged([json.loads(path.read_text(encoding="utf-8")) for path in chosen.results])
+    if chosen.merged is not None:
+        chosen.merged.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    put(tables(whole), chosen.page)
 
 
 if __name__ == "__main__":
