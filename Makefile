@@ -28,8 +28,7 @@ lint: .venv/.dev  ## ruff and mypy
 	$(RUN) -m mypy
 
 bench: .venv/.dev  ## the timed measurements, on an otherwise idle machine
-	$(RUN) -m sliminfer bench --shape demo,qwen2.5-0.5b,llama-3.2-1b --lengths 2048,8192 --against hf --json $(RESULTS)/bench.json
-	$(RUN) -m sliminfer bench --shape qwen2.5-0.5b --lengths 8192 --preset paper,aggressive --new-tokens 64 --json $(RESULTS)/bench_answer.json
+	$(RUN) -m sliminfer bench --shape demo,qwen2.5-0.5b,llama-3.2-1b --lengths 2048,8192 --rounds 5 --preset paper,balanced,aggressive --new-tokens 64 --against hf --json $(RESULTS)/bench.json
 	$(RUN) -m benchmarks.startup --json $(RESULTS)/startup.json
 	$(RUN) -m benchmarks.decode --json $(RESULTS)/decode.json
 	$(RUN) -m benchmarks.growth --json $(RESULTS)/growth.json
