@@ -97,7 +97,7 @@ def _solve(
 
 
 def _likeness(solved: SlimConfig, config: SlimConfig, prompt_tokens: int) -> float:
-    """The smallest share, at most 1, that is left of the first prune layer of `config` or of one of its keeps."""
+    """The smallest share, at most 1, that is left of the first prune layer of `config` or of one of its usual keeps."""
     tokens = [[step.budget_tokens(prompt_tokens) for step in each.steps] for each in (solved, config)]
     usual: float = selector_class(config.method).usual
     keeps: list[float] = [left / (usual * published) for left, published in zip(*tokens, strict=True)]
