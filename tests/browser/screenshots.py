@@ -1,6 +1,6 @@
 """Pictures of the page's states into assets/screenshots: `make screenshots`. Needs the shipped demo model.
 
-`python -m tests.browser.screenshots phone --states cache --folder /tmp/pictures` takes some of them, anywhere.
+`python -m tests.browser.screenshots --looks phone --states cache --folder /tmp/pictures` takes some of them, anywhere.
 """
 
 from __future__ import annotations
