@@ -22,6 +22,7 @@ from sliminfer.cache import SlimCache
 from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.decode_policies import SearchedLayer, check_policy
 from sliminfer.errors import ConfigError, ModelError
+from sliminfer.families import find_decoder, sliding_window
 from sliminfer.fused import FusedLayer, fuse_layer_ops
 from sliminfer.masks import attention_mask
 from sliminfer.meters import Stopwatch
@@ -29,8 +30,6 @@ from sliminfer.ops import use_kernels
 from sliminfer.projection import project_keys, project_queries
 from sliminfer.selectors import Attention, PromptView, PruneView, Selection, check_method, make_selector, selector_class
 from sliminfer.sequence import Rows, Sequence, forget
-
-SUPPORTED = ("llama", "qwen2", "qwen3", "mistral", "phi3")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class LayerLoop:
         self.layers = list(self.decoder.layers[: self.decoder.config.num_hidden_layers])
         config.check_model(len(self.layers))
         # Looked up once: a config's attribute costs a microsecond, and a decoded token passes every layer.
-        self._windows = [_sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
+        self._windows = [sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
         self._implementation: str = self.decoder.config._attn_implementation
         check_method(config)
         check_policy(config)
@@ -335,25 +334,6 @@ class LayerLoop:
         )
         read = {"previous": (previous,), "own": (ahead,), "both": (previous, ahead)}[self.config.score_layer]
         return PruneView(step, call.sequence.prompt, rows.positions, read)
-
-
-def _sliding_window(config: Any, layer: int) -> int | None:
-    """The sliding window of `layer` in tokens, None for full attention."""
-    window: int | None = getattr(config, "sliding_window", None)
-    if window is None:
-        return None
-    types = getattr(config, "layer_types", None)
-    return window if types is None or types[layer] == "sliding_attention" else None
-
-
-def find_decoder(model: nn.Module) -> Any:
-    """The decoder stack inside `model`; raises ModelError where its family is not supported."""
-    outer: Any = model
-    decoder: Any = outer.get_decoder() if hasattr(outer, "get_decoder") else outer
-    family = getattr(getattr(decoder, "config", None), "model_type", type(model).__name__)
-    if family not in SUPPORTED or not hasattr(decoder, "layers"):
-        raise ModelError(f"Models of type {family!r} are not supported: use one of {', '.join(SUPPORTED)}.")
-    return decoder
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from sliminfer.attention import choose_attention, describe_attention
-from sliminfer.decoder import SUPPORTED
 from sliminfer.errors import ModelError
+from sliminfer.families import SUPPORTED
 from sliminfer.shapes import ModelShape
 
 _log = logging.getLogger(__name__)

@@ -53,7 +53,7 @@ GRIDS = {
 }
 CHARTS = {
     "bytes": bytes_chart(TIMELINE),
-    "accuracy": accuracy_chart(OUTCOMES, Outcome("sliminfer", "mine", 0.9, 0.4), front=True),
+    "accuracy": accuracy_chart(OUTCOMES, Outcome("sliminfer", "mine", 0.9, 0.4), join="front"),
     "attention": attention_chart(DIFFUSION),
     "removal": removal_chart(DIFFUSION),
 }
@@ -124,7 +124,7 @@ def test_any_numbers_can_be_charted(numbers: list[float], log: bool) -> None:
     marks = (
         Line("a", x, y, "kept", "dash", steps=True),
         Band("b", x, y, y, "warm"),
-        Points("c", x, y, ("",) * len(y), "ink"),
+        Points("c", x, y, ("",) * len(y), "ink", joined=True),
     )
     chart = Chart("t", "n", Axis("x"), Axis("y", log=log), marks, Table.of("t", ("a",), [(1,)]))
     (_, _), (low, high) = chart.limits()

@@ -11,9 +11,11 @@ from statistics import fmean
 import pytest
 
 from sliminfer.bench import BenchRow
+from sliminfer.selectors import available
 from viz.figures.export import png_bytes
 from viz.figures.methods import KV, TTFT, Outcome, accuracy_chart
-from viz.figures.stored import FOLDER, studies, timings
+from viz.figures.plotly_chart import plotly_figure
+from viz.figures.stored import FOLDER, Study, nearest, studies, timings
 
 BENCH = Path(__file__).with_name("bench_demo_256.json")  # sliminfer bench --shape demo --lengths 256 --rounds 1
 
@@ -57,6 +59,44 @@ def test_an_evaluation_gives_an_outcome_a_variant() -> None:
     assert "50 examples each of needle, multikey, quote, tracking" in study.source
 
 
+@pytest.mark.parametrize("tokens", [1024, 4096])
+def test_methods_at_equal_flops_are_joined_budget_by_budget(tokens: int) -> None:
+    (study,) = (study for study in studies(FOLDER) if study.join == "methods" and study.context == tokens)
+    assert study.title == f"methods at equal FLOPs, demo, {tokens:,} tokens"
+    methods = list(dict.fromkeys(outcome.name for outcome in study.outcomes))
+    assert sorted(methods) == sorted(available())
+    own = {name: [outcome for outcome in study.outcomes if outcome.name == name] for name in methods}
+    assert len(own.pop("full")) == 1
+    for found in own.values():
+        assert [outcome.setting.split(" by ")[0] for outcome in found] == ["1.5×", "2×", "2.5×", "3×"]
+    for cost in (TTFT, KV):
+        chart = accuracy_chart(study.outcomes, join=study.join, cost=cost)
+        drawn = {trace.name: trace for trace in plotly_figure(chart).data}
+        assert list(drawn) == methods
+        for name, found in own.items():
+            assert drawn[name].mode == "lines+markers"
+            assert drawn[name].y.tolist() == [outcome.accuracy for outcome in found]
+            assert drawn[name].hovertext == tuple(outcome.setting for outcome in found)
+        assert png_bytes(chart)
+
+
+def test_the_study_nearest_in_length_is_of_the_pages_model_and_of_all_methods() -> None:
+    plain = Study("demo", 2048, "", ())
+    short, long = (Study("demo", tokens, "", (), "methods") for tokens in (1024, 4096))
+    other = Study("other", 2000, "", (), "methods")
+    found = (other, plain, short, long)
+    for tokens, expected in ((1, short), (2000, short), (2100, long), (10**6, long), (None, long)):
+        assert nearest(found, "demo", tokens) is expected
+    assert nearest((other, plain), "demo", 1) is plain
+    assert nearest((other,), "demo", None) is other
+
+
+def test_every_method_looks_like_no_other() -> None:
+    outcomes = [Outcome(name, "", 0.5, 1.0) for name in (*available(), "one", "two", "three")]
+    looks = [(mark.role, mark.symbol) for mark in accuracy_chart(outcomes).marks]
+    assert len(set(looks)) == len(outcomes)
+
+
 def test_other_files_are_passed_over(tmp_path: Path) -> None:
     shutil.copy(BENCH, tmp_path / "bench.json")
     shutil.copy(FOLDER / "eval_demo_1k.json", tmp_path / "eval.json")
@@ -93,11 +133,11 @@ def test_a_sweep_is_drawn_with_its_front_against_time_and_against_memory(tmp_pat
     data = {"model": "demo", "results": results, "table": [], "examples": 2}
     (tmp_path / "sweep.json").write_text(json.dumps(data), encoding="utf-8")
     (study,) = studies(tmp_path)
-    assert study.swept
+    assert study.join == "front"
     assert study.title.startswith("sweep of demo")
     fronts = {}
     for cost in (TTFT, KV):
-        chart = accuracy_chart(study.outcomes, front=study.swept, cost=cost)
+        chart = accuracy_chart(study.outcomes, join=study.join, cost=cost)
         line = chart.marks[0]
         fronts[cost.field] = list(zip(line.x.tolist(), line.y.tolist()))
         assert [row[-1] for row in chart.table.rows].count("yes") == 2

@@ -30,8 +30,9 @@ Other tabs
     residency.residency_grid(timeline) -> Grid, bytes_chart(timeline) -> Chart, in_words(timeline) -> str
                                               timeline = cache.timeline.measured(side.cache, side.piece_at)
     methods.methods_grid({name: kept_map}) -> Grid, methods_table([MethodRun, ...]) -> Table
-    methods.accuracy_chart([Outcome, ...], yours=None, front=False, cost=TTFT) -> Chart
+    methods.accuracy_chart([Outcome, ...], yours=None, join=None, cost=TTFT) -> Chart
     stored.studies(folder) -> (Study, ...)    evaluations kept as files; study.outcomes go into accuracy_chart
+    stored.nearest((Study, ...), model, tokens) -> Study
     stored.timings(folder) -> (BarChart, ...) times of `bench` files, one figure a machine and shape
     plotly_chart.plotly_figure(chart) -> go.Figure   for gr.Plot(show_label=False, container=False); put
                                               chart.caption() above it and chart.table.details() below

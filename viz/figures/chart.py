@@ -43,7 +43,10 @@ class Band:
 
 @dataclass(frozen=True)
 class Points:
-    """Single points with a label beside each, empty for none."""
+    """Single points with a label beside each, empty for none.
+
+    `hints` say more about each under the pointer; `joined` leads a thin line through them as they come.
+    """
 
     name: str
     x: Values
@@ -51,6 +54,8 @@ class Points:
     labels: tuple[str, ...]
     role: str
     symbol: Symbol = "circle"
+    hints: tuple[str, ...] = ()
+    joined: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from viz.figures.table import Table
 from viz.figures.words import DASH, number, percent, plural, seconds, size, times
 
 WIDTH = 1024
+Join = Literal["front", "methods"]
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,13 @@ def pareto(outcomes: Sequence[Outcome], cost: Cost = TTFT) -> list[Outcome]:
 
 
 def accuracy_chart(
-    outcomes: Sequence[Outcome], yours: Outcome | None = None, front: bool = False, cost: Cost = TTFT
+    outcomes: Sequence[Outcome], yours: Outcome | None = None, join: Join | None = None, cost: Cost = TTFT
 ) -> Chart:
     """Accuracy against a cost, a colour and a shape per method.
 
-    `yours` marks the visitor's own run, by its cost alone where its accuracy is NaN. `front` joins the outcomes
-    that no other beats: use it where many settings were swept.
+    `yours` marks the visitor's own run, by its cost alone where its accuracy is NaN. `join` leads a line through
+    the outcomes that no other beats ("front", where many settings were swept), or through each method's own as
+    they come ("methods", where each was run at several budgets).
     """
 
     def costs(found: Iterable[Outcome]) -> Values:
@@ -141,13 +144,14 @@ def accuracy_chart(
     names = list(dict.fromkeys(outcome.name for outcome in outcomes))
     marks: list[Line | Points] = []
     best = pareto(outcomes, cost)
-    if front:
+    if join == "front":
         heights = values([outcome.accuracy for outcome in best])
         marks.append(Line("best of the sweep", costs(best), heights, "muted", "dash", steps=True))
     for name, (role, symbol) in _styles(names).items():
         own = [outcome for outcome in outcomes if outcome.name == name]
         heights = values([outcome.accuracy for outcome in own])
-        marks.append(Points(name, costs(own), heights, tuple("" for _ in own), role, symbol))
+        labels, hints = tuple("" for _ in own), tuple(outcome.setting for outcome in own)
+        marks.append(Points(name, costs(own), heights, labels, role, symbol, hints, joined=join == "methods"))
     if yours is not None and isfinite(yours.accuracy):
         marks.append(Points("your run", costs([yours]), values([yours.accuracy]), ("your run",), "ink", "cross"))
     elif yours is not None:
@@ -166,9 +170,12 @@ def accuracy_chart(
     if yours is not None:
         rows.append(("your run", yours.setting, percent(yours.accuracy), cost.words(cost.of(yours)), DASH))
     title = f"Accuracy against {cost.name}"
+    note = "Up is more accurate, left is cheaper." if cost is KV else "Up is more accurate, left is faster."
+    if join == "methods":
+        note += " A line is one method, saving more and more arithmetic."
     return Chart(
         title=title,
-        note="Up is more accurate, left is cheaper." if cost is KV else "Up is more accurate, left is faster.",
+        note=note,
         x=cost.axis,
         y=Axis("accuracy", percent=True),
         marks=tuple(marks),
@@ -186,10 +193,22 @@ def _reach(outcomes: Iterable[Outcome]) -> tuple[float, float]:
 
 
 def _styles(names: Iterable[str]) -> dict[str, tuple[str, Symbol]]:
-    """Colour role and shape of each method; full and SlimInfer look as on the rest of the page."""
-    others = ((role, symbol) for symbol in _SHAPES for role in ("warm", "fresh", "kept", "plain"))
-    return {name: _OURS.get(name) or next(others) for name in names}
+    """Colour role and shape of each method; methods that somebody registered get what is left, in turn."""
+    free = ((role, symbol) for symbol in _SHAPES for role in ("warm", "fresh", "kept", "plain"))
+    left = (style for style in free if style not in _KNOWN.values())
+    return {name: _KNOWN.get(name) or next(left) for name in names}
 
 
-_OURS: dict[str, tuple[str, Symbol]] = {"full": ("plain", "circle"), "sliminfer": ("kept", "circle")}
+# Ours are blue, methods of others have colours, and what frames the scale is grey.
+_KNOWN: dict[str, tuple[str, Symbol]] = {
+    "full": ("plain", "circle"),
+    "random": ("plain", "square"),
+    "oracle": ("plain", "diamond"),
+    "sliminfer": ("kept", "circle"),
+    "adaptive": ("kept", "diamond"),
+    "fastkv": ("fresh", "square"),
+    "gemfilter": ("fresh", "diamond"),
+    "lazyllm": ("warm", "square"),
+    "streaming": ("warm", "diamond"),
+}
 _SHAPES: tuple[Symbol, ...] = ("square", "diamond", "cross")

@@ -79,13 +79,16 @@ def _add(figure: go.Figure, mark: Mark, palette: Palette) -> None:
                 hoverinfo="skip",
             )
         case Points():
+            parts = ["lines"] * mark.joined + ["markers"] + ["text"] * any(mark.labels)
             figure.add_scatter(
                 x=mark.x,
                 y=mark.y,
                 name=mark.name,
                 text=list(mark.labels),
-                mode="markers+text" if any(mark.labels) else "markers",
+                hovertext=list(mark.hints or mark.labels),
+                mode="+".join(parts),
                 textposition="top center",
+                line={"color": colour, "width": 1},
                 marker={"color": colour, "size": 11, "symbol": _SYMBOLS.get(mark.symbol, mark.symbol)},
                 cliponaxis=False,
             )

@@ -142,6 +142,9 @@ def _chart(chart: Chart, palette: Palette = LIGHT) -> bytes:
                             canvas.dot(x, y, mark.role, 3.5)
             case Points():
                 good = _drawable(chart.x, mark.x) & _drawable(chart.y, mark.y)
+                if mark.joined:
+                    places = zip(mark.x[good], mark.y[good], strict=True)
+                    canvas.line([(across(x), up(y)) for x, y in places], mark.role)
                 for x, y, label in zip(mark.x[good], mark.y[good], np.array(mark.labels)[good].tolist(), strict=True):
                     canvas.dot(across(x), up(y), mark.role, 6, mark.symbol)
                     canvas.text(across(x), up(y) - 22, label, role="ink", size=11, anchor="ma")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from viz.figures.bars import Bar, BarChart, Group, Segment
-from viz.figures.methods import Outcome
+from viz.figures.methods import Join, Outcome
 from viz.figures.table import Table
 from viz.figures.theme import ASSETS
 from viz.figures.words import count, percent, plural, rate, seconds, size, times
@@ -33,19 +33,20 @@ class Study:
         model: the model's name.
         source: prompts, examples and machine, in words.
         outcomes: one per variant that ran on every suite: mean accuracy, and the mean of the suites' median TTFT.
-        swept: whether it is a grid of settings, of which the best are worth joining.
+        join: which outcomes are worth joining: the best of a sweep of settings ("front"), or each method's own where
+            all of them were solved for the same FLOP speed-ups ("methods").
     """
 
     model: str
     context: int
     source: str
     outcomes: tuple[Outcome, ...]
-    swept: bool = False
+    join: Join | None = None
 
     @property
     def title(self) -> str:
-        kind = "sweep of " if self.swept else ""
-        return f"{kind}{self.model}, {plural(self.context, 'token')}"
+        kinds: dict[Join | None, str] = {"front": "sweep of ", "methods": "methods at equal FLOPs, ", None: ""}
+        return f"{kinds[self.join]}{self.model}, {plural(self.context, 'token')}"
 
 
 def studies(folder: Path) -> tuple[Study, ...]:
@@ -55,6 +56,19 @@ def studies(folder: Path) -> tuple[Study, ...]:
         for data in _documents(folder, "results", _JUDGED)
         for context in sorted({row["context"] for row in data["results"]})
     )
+
+
+def nearest(found: Sequence[Study], model: str, tokens: int | None) -> Study:
+    """Of the studies of `model`, if there are any, and of all methods, the one at the length nearest to `tokens`.
+
+    The longest where `tokens` is None; raises ValueError if nothing is `found`.
+    """
+
+    def distance(study: Study) -> tuple[bool, bool, float]:
+        far = -study.context if tokens is None else abs(math.log(study.context / tokens))
+        return study.model != model, study.join != "methods", far
+
+    return min(found, key=distance)
 
 
 def timings(folder: Path) -> tuple[BarChart, ...]:
@@ -90,7 +104,12 @@ def _documents(folder: Path, key: str, names: set[str]) -> Iterator[dict[str, An
 def _study(data: Mapping[str, Any], context: int) -> Study:
     rows = [row for row in data["results"] if row["context"] == context]
     suites = list(dict.fromkeys(row["suite"] for row in rows))
-    settings = {v["variant"]: _setting(v["config"]) for v in data.get("variants", ()) if v["context"] == context}
+    targets = {row["variant"]: row.get("flops_target") for row in rows}
+    settings = {
+        v["variant"]: _setting(v["config"], targets.get(v["variant"]))
+        for v in data.get("variants", ())
+        if v["context"] == context
+    }
     outcomes = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         own = [row for row in rows if row["variant"] == variant and None not in (row["accuracy"], row["ttft_s"])]
@@ -102,15 +121,17 @@ def _study(data: Mapping[str, Any], context: int) -> Study:
         f"{data['model']} on {machine(data)}, prompts of {count(context)} tokens, "
         f"{plural(int(data.get('examples', 0)), 'example')} each of {', '.join(suites)}."
     )
-    return Study(str(data["model"]), int(context), source, tuple(outcomes), swept="table" in data)
+    join: Join | None = "front" if "table" in data else "methods" if any(targets.values()) else None
+    return Study(str(data["model"]), int(context), source, tuple(outcomes), join)
 
 
-def _setting(config: Mapping[str, Any]) -> str:
-    steps = (
+def _setting(config: Mapping[str, Any], target: float | None) -> str:
+    """The config's prune steps, after the FLOP speed-up that they were solved for, if any."""
+    steps = ", ".join(
         f"{step['layer']}:{percent(step['keep']) if step['keep'] <= 1 else count(step['keep'])}"
         for step in config["steps"]
     )
-    return ", ".join(steps)
+    return steps if target is None else f"{target:g}× by {steps}"
 
 
 def _timing(data: Mapping[str, Any], shape: str) -> BarChart:

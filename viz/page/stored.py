@@ -10,13 +10,15 @@ import gradio as gr
 
 from sliminfer.tasks.scoring import contains_answer
 from viz.figures.methods import KV, Outcome, accuracy_chart
-from viz.figures.stored import Study, studies
+from viz.figures.stored import Study, nearest, studies
 from viz.figures.words import plural
 from viz.page import curve
 from viz.page.curve import Curve
 from viz.page.model_picker import title_of
 from viz.page.session import Visitor
 from viz.page.site import Site
+
+NEAREST = -1  # instead of an index
 
 
 @dataclass(frozen=True)
@@ -37,22 +39,28 @@ class StoredView:
         """Updates that show an evaluation, with the visitor's last run if it has one."""
         if index is None:
             return gr.skip()
-        study, yours = self.found[index], your_run(self.site, visitor)
-        chart = accuracy_chart(study.outcomes, yours, study.swept)
+        study, yours = self._study(visitor, index), your_run(self.site, visitor)
+        chart = accuracy_chart(study.outcomes, yours, study.join)
         noted = replace(chart, note=f"{chart.note} Stored: {study.source}{_about(visitor, yours)}")
         known = [outcome for outcome in study.outcomes if math.isfinite(outcome.kv_bytes)]
         if not known:
             return {**self.plot.drawn(noted), **self.memory.cleared()}
-        return {**self.plot.drawn(noted), **self.memory.drawn(accuracy_chart(known, yours, study.swept, KV))}
+        return {**self.plot.drawn(noted), **self.memory.drawn(accuracy_chart(known, yours, study.join, KV))}
+
+    def _study(self, visitor: Visitor, index: int) -> Study:
+        if index != NEAREST:
+            return self.found[index]
+        metrics = visitor.run.view.pruned.metrics
+        return nearest(self.found, self.site.start.model, None if metrics is None else metrics.prompt_tokens)
 
 
 def build(site: Site) -> StoredView:
-    """Lay it out, empty until the tab is opened; an evaluation of the page's own model comes first."""
+    """Lay it out, empty until the tab is opened."""
     found = studies(site.benchmarks) + (() if site.measured is None else studies(site.measured))
-    own = next((i for i, study in enumerate(found) if study.model == site.start.model), 0)
+    choices = [("nearest to your prompt in length", NEAREST), *((study.title, i) for i, study in enumerate(found))]
     with gr.Group(elem_classes="choices", visible=bool(found)):
         chosen = gr.Dropdown(
-            [(study.title, i) for i, study in enumerate(found)], value=own if found else None,
+            choices, value=NEAREST if found else None,
             label="Stored evaluation", info="Compared with your last run below.", elem_id="stored",
         )  # fmt: skip
     return StoredView(site, found, chosen, curve.build("stored-accuracy"), curve.build("stored-memory"))
