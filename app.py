@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
-from sliminfer.config import DEFAULT_PRESET
 from sliminfer.errors import SlimError
-from sliminfer.logs import log_as_json
-from sliminfer.models import DEMO_MODEL
+from sliminfer.hosting.logs import log_as_json
+from sliminfer.model.loading import DEMO_MODEL
+from sliminfer.schedule.presets import DEFAULT_PRESET
 
 _log = logging.getLogger("viz.app")
 
@@ -49,7 +49,7 @@ def main(
     """
     from transformers.utils.logging import disable_progress_bar
 
-    from sliminfer.space import chosen_profile, read_spacefile
+    from sliminfer.hosting import chosen_profile, read_spacefile
     from viz.page.closing import serve_until_told
     from viz.page.serve import open_site, serve
 

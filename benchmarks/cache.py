@@ -22,16 +22,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sliminfer.blocks import BlockMap
 from sliminfer.cache import CopyEngine, HostPool, Link, OnDemandEngine, SlimCache, copy_engine_for
 from sliminfer.cache.records import CacheEvent, Refresh, StepCost
 from sliminfer.cache.timeline import replay
-from sliminfer.config import DEFAULT_PRESET, SlimConfig, parse_steps
-from sliminfer.decoder import LayerLoop
-from sliminfer.fused import fuse_layer_ops
-from sliminfer.meters import synchronize
-from sliminfer.models import KNOWN, load_model, resolve_device, resolve_dtype
-from sliminfer.shapes import ModelShape
+from sliminfer.engine.loop import LayerLoop
+from sliminfer.engine.meters import synchronize
+from sliminfer.model.devices import resolve_device, resolve_dtype
+from sliminfer.model.fused import fuse_layer_ops
+from sliminfer.model.known import KNOWN
+from sliminfer.model.loading import load_model
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import SlimConfig, parse_steps
+from sliminfer.schedule.presets import DEFAULT_PRESET
+from sliminfer.schedule.shapes import ModelShape
 
 # The dimensions of a small CPU model, where a cache's own cost weighs most.
 SMALL = ModelShape(8, 192, 480, 6, 3, 32, 4096, 131072, True)

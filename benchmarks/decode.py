@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from sliminfer.bench import NoText, bench, random_model, random_prompt, time_ours, time_stock
 from sliminfer.commands.options import write_json
-from sliminfer.config import DEFAULT_PRESET, SlimConfig
-from sliminfer.engine import SlimEngine
-from sliminfer.models import LoadedModel, wrap_model
-from sliminfer.provenance import provenance
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.evaluate.bench import NoText, bench, random_model, random_prompt, time_ours, time_stock
+from sliminfer.evaluate.provenance import provenance
+from sliminfer.model.loading import LoadedModel, wrap_model
+from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.presets import DEFAULT_PRESET
 
 OVERHEAD_PROMPT, OVERHEAD_TOKENS, OVERHEAD_ROUNDS = 128, 65, 5
 

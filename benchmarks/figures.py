@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import gradio as gr
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
-from sliminfer.config import SlimConfig
+from sliminfer.schedule.config import SlimConfig
 from tests.browser.chromium import launch
 from tests.figures.synthetic import long_prompt, run_of
 from viz.figures.document import document_html

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from sliminfer.bench import random_model, random_prompt, time_ours
 from sliminfer.commands.options import write_json
-from sliminfer.config import DEFAULT_PRESET, SlimConfig
-from sliminfer.engine import SlimEngine
-from sliminfer.provenance import provenance
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.evaluate.bench import random_model, random_prompt, time_ours
+from sliminfer.evaluate.provenance import provenance
+from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.presets import DEFAULT_PRESET
 
 LENGTHS = "1024,2048,4096,8192,16384,32768"
 # Above this one reading is long enough to even out what else the machine does.

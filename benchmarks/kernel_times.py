@@ -31,8 +31,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import DynamicCache, LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding, apply_rotary_pos_emb
 
-from sliminfer import ops
-from sliminfer.fused import FusedLayer, Workspace
+from sliminfer.model.fused import FusedLayer, Workspace
+from sliminfer.ops import dispatch as ops
 
 HIDDEN, INTERMEDIATE, HEADS, KV_HEADS, DIM = 4096, 14336, 32, 8, 128
 WIDTH = 2  # bytes of a bf16 element

@@ -14,11 +14,12 @@ import subprocess
 import sys
 from typing import Any
 
-from sliminfer.bench import random_model, random_prompt, time_ours, time_stock
 from sliminfer.commands.options import write_json
-from sliminfer.config import DEFAULT_PRESET, SlimConfig
-from sliminfer.engine import SlimEngine
-from sliminfer.provenance import provenance
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.evaluate.bench import random_model, random_prompt, time_ours, time_stock
+from sliminfer.evaluate.provenance import provenance
+from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.presets import DEFAULT_PRESET
 
 VARIANTS = ("hf", "full", "pruned")
 LONGEST = 131_072

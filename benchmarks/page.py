@@ -20,10 +20,11 @@ from typing import Any
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from benchmarks.figures import measured
-from sliminfer.config import DEFAULT_PRESET, SlimConfig
-from sliminfer.engine import RunRequest
-from sliminfer.events import Event
-from sliminfer.models import DEMO_MODEL
+from sliminfer.engine.events import Event
+from sliminfer.engine.request import RunRequest
+from sliminfer.model.loading import DEMO_MODEL
+from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.presets import DEFAULT_PRESET
 from tests.browser.chromium import launch
 from tests.figures.synthetic import events_of, long_prompt
 from tests.page.serving import free_port

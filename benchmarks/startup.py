@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from sliminfer.commands.options import write_json
-from sliminfer.config import SlimConfig
-from sliminfer.engine import RunRequest, SlimEngine
-from sliminfer.models import LoadedModel, load_model
-from sliminfer.prompts import build_prompt
-from sliminfer.provenance import provenance
-from sliminfer.results import RunResult
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.result import RunResult
+from sliminfer.evaluate.provenance import provenance
+from sliminfer.model.loading import LoadedModel, load_model
+from sliminfer.model.prompts import build_prompt
+from sliminfer.schedule.config import SlimConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {"import_s": 1.0, "page_s": 8.0, "first_over_third": 1.2, "tokenize_1mb_s": 1.0}

@@ -9,23 +9,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sliminfer.config import PruneStep, SlimConfig
-    from sliminfer.decoder import slim
-    from sliminfer.engine import RunRequest, SlimEngine
+    from sliminfer.engine.engine import SlimEngine
+    from sliminfer.engine.request import RunRequest
+    from sliminfer.engine.result import RunResult
+    from sliminfer.engine.slim import slim
     from sliminfer.errors import SlimError
-    from sliminfer.models import load_model
+    from sliminfer.model.loading import load_model
+    from sliminfer.schedule.config import PruneStep, SlimConfig
 
 __version__ = "0.1.0"
-__all__ = ["PruneStep", "RunRequest", "SlimConfig", "SlimEngine", "SlimError", "load_model", "slim"]
+__all__ = ["PruneStep", "RunRequest", "RunResult", "SlimConfig", "SlimEngine", "SlimError", "load_model", "slim"]
 
 _HOME = {
-    "PruneStep": "config",
-    "RunRequest": "engine",
-    "SlimConfig": "config",
-    "SlimEngine": "engine",
+    "PruneStep": "schedule.config",
+    "RunRequest": "engine.request",
+    "RunResult": "engine.result",
+    "SlimConfig": "schedule.config",
+    "SlimEngine": "engine.engine",
     "SlimError": "errors",
-    "load_model": "models",
-    "slim": "decoder",
+    "load_model": "model.loading",
+    "slim": "engine.slim",
 }
 
 

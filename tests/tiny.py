@@ -21,7 +21,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from sliminfer.models import LoadedModel, wrap_model
+from sliminfer.model.loading import LoadedModel, wrap_model
 
 VOCAB = 320
 FAMILIES: dict[str, tuple[type, type]] = {

@@ -1,14 +1,7 @@
 """The KV-cache manager: what is kept after pruning, and where it lives while the answer is written."""
 
-from sliminfer.cache.copy_engines import (
-    Copy,
-    CopyEngine,
-    CopyError,
-    CopyStats,
-    OnDemandEngine,
-    SyncCopyEngine,
-    copy_engine_for,
-)
+from sliminfer.cache.copies import Copy, CopyEngine, CopyError, CopyStats
+from sliminfer.cache.copy_engines import OnDemandEngine, SyncCopyEngine, copy_engine_for
 from sliminfer.cache.layers import LayerBytes
 from sliminfer.cache.pools import HostPool
 from sliminfer.cache.records import CacheEvent, Refresh, StagePlaced, StepCost

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sliminfer.cache.copy_engines import Copy, CopyError, CopyStats
+from sliminfer.cache.copies import Copy, CopyError, CopyStats
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin
 
-from sliminfer.cache.copy_engines import CopyEngine, TensorCopy
+from sliminfer.cache.copies import CopyEngine, TensorCopy
 from sliminfer.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sliminfer.blocks import Span
+from sliminfer.schedule.blocks import Span
 
 
 @dataclass(frozen=True)

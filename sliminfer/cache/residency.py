@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sliminfer import ops
-from sliminfer.cache.copy_engines import CopyEngine
+from sliminfer.cache.copies import CopyEngine
 from sliminfer.cache.layers import RaggedLayer, SlotLayer
 from sliminfer.cache.planner import Planner
 from sliminfer.cache.pools import HostLease
 from sliminfer.cache.records import Refresh
 from sliminfer.cache.stages import Stage, Survivors
-from sliminfer.config import SlimConfig
+from sliminfer.ops import dispatch as ops
+from sliminfer.schedule.config import SlimConfig
 
 
 class UnitScorer:

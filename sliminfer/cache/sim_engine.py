@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sliminfer.cache.copy_engines import Copy, CopyError, CopyStats
+from sliminfer.cache.copies import Copy, CopyError, CopyStats
 
 
 @dataclass(frozen=True)

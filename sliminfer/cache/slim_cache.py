@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from sliminfer.blocks import BlockMap
-from sliminfer.cache.copy_engines import CopyEngine, CopyError, CopyStats, EngineFactory, copy_engine_for
+from sliminfer.cache.copies import CopyEngine, CopyError, CopyStats
+from sliminfer.cache.copy_engines import EngineFactory, copy_engine_for
 from sliminfer.cache.layers import LayerBytes, RaggedLayer
 from sliminfer.cache.pools import HostLease, HostPool
 from sliminfer.cache.records import CacheEvent, StagePlaced, StepCost
 from sliminfer.cache.residency import ManagedStage, UnitScorer
 from sliminfer.cache.stages import Stage, Survivors, check_active, forced_spans, scoring_layers, stage_layout
-from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import SlimConfig
 
 
 class SlimCache(Cache):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 
-from sliminfer.blocks import BlockMap, Span
-from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.blocks import BlockMap, Span
+from sliminfer.schedule.config import SlimConfig
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sliminfer.blocks import Span
 from sliminfer.cache.planner import Residency
 from sliminfer.cache.records import CacheEvent, Refresh, StagePlaced, StepCost
 from sliminfer.cache.sim_engine import Link, SimCopyEngine, VirtualClock
+from sliminfer.schedule.blocks import Span
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sliminfer.commands import measuring, options
-from sliminfer.config import DEFAULT_PRESET
+from sliminfer.schedule.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
-    from sliminfer.ablation_probe import Probed
-    from sliminfer.evaluate import Variant
+    from sliminfer.evaluate.ablate_probe import Probed
+    from sliminfer.evaluate.evaluate import Variant
 
 BEGIN, END = "<!-- measured table: begin -->", "<!-- measured table: end -->"
 
@@ -37,9 +37,9 @@ def command(
 ) -> None:
     """Compare the scoring rule's choices: softmax, max or mean, units, blocks, keys, query window."""
     asked = dict(locals())  # before anything else is a local
-    from sliminfer.ablation import ablation_table, rules
-    from sliminfer.ablation_probe import probe_table
-    from sliminfer.matching import flop_speedup
+    from sliminfer.evaluate.ablate import ablation_table, rules
+    from sliminfer.evaluate.ablate_probe import probe_table
+    from sliminfer.selectors.budget import flop_speedup
 
     data = measuring.DATA
     job = measuring.prepare(suite, context, examples, seed, filler, data, False, model, device, dtype, attention)
@@ -67,8 +67,8 @@ def command(
 
 def evidence_shares(job: measuring.Job, variants: Mapping[int, Sequence[Variant]]) -> list[Probed]:
     """What every rule keeps of the evidence at the first prune layer, on all examples of the job."""
-    from sliminfer.ablation_probe import probe
-    from sliminfer.progress import progress_bar
+    from sliminfer.commands.progress import progress_bar
+    from sliminfer.evaluate.ablate_probe import probe
 
     places = [
         (suite, length, index)

@@ -11,7 +11,7 @@ from sliminfer.commands import options
 from sliminfer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sliminfer.bench import BenchRow
+    from sliminfer.evaluate.bench import BenchRow
 
 
 def command(
@@ -33,8 +33,8 @@ def command(
     json: options.JsonFile = None,
 ) -> None:
     """Time to first token of full against pruned, in turn, with medians and spread."""
-    from sliminfer.bench import bench, random_model
-    from sliminfer.shards import Shard
+    from sliminfer.evaluate.bench import bench, random_model
+    from sliminfer.evaluate.shards import Shard
 
     if against not in (None, "hf"):
         raise ConfigError(f"--against {against} is unknown: the only other side is hf.")
@@ -87,7 +87,7 @@ def _document(loaded: Any, rows: list[BenchRow], lengths: list[int], new_lengths
     import torch
     import transformers
 
-    from sliminfer.provenance import provenance
+    from sliminfer.evaluate.provenance import provenance
 
     return {
         "provenance": provenance(loaded),

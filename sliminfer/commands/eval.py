@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sliminfer.commands import measuring, options
-from sliminfer.config import DEFAULT_PRESET
+from sliminfer.schedule.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
-    from sliminfer.config import SlimConfig
+    from sliminfer.schedule.config import SlimConfig
 
 
 def command(
@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Ask seeded questions about long texts, on the full model and under each pruning method."""
     asked = dict(locals())  # before anything else is a local
-    from sliminfer.evaluate import Variant
+    from sliminfer.evaluate.evaluate import Variant
 
     names = [name for name in (part.strip() for part in methods.split(",")) if name and name != "full"]
     targets = [] if match_flops is None else measuring.numbers(match_flops, "--match-flops")

@@ -17,12 +17,12 @@ from sliminfer.commands import options
 from sliminfer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sliminfer.config import SlimConfig
-    from sliminfer.engine import SlimEngine
-    from sliminfer.evaluate import Variant
-    from sliminfer.prompts import Prompt
-    from sliminfer.records import Record
-    from sliminfer.shards import Shard
+    from sliminfer.engine.engine import SlimEngine
+    from sliminfer.evaluate.evaluate import Variant
+    from sliminfer.evaluate.records import Record
+    from sliminfer.evaluate.shards import Shard
+    from sliminfer.model.prompts import Prompt
+    from sliminfer.schedule.config import SlimConfig
     from sliminfer.tasks.items import EvalSuite
 
 DATA = Path("data")
@@ -77,9 +77,9 @@ def prepare(
     attention: str,
 ) -> Job:
     """The job that the options name, with the model loaded and warm."""
-    from sliminfer.catalogue import Sources, find_suites
-    from sliminfer.engine import SlimEngine
-    from sliminfer.shards import Shard
+    from sliminfer.engine.engine import SlimEngine
+    from sliminfer.evaluate.catalogue import Sources, find_suites
+    from sliminfer.evaluate.shards import Shard
 
     contexts = whole_numbers(context, "--context")
     if examples < 1:
@@ -110,8 +110,8 @@ def solve(job: Job, label: str, config: SlimConfig, context: int, target: float)
 
     None, and a word to the user, where it is out of reach.
     """
-    from sliminfer.evaluate import Variant
-    from sliminfer.matching import match_flops
+    from sliminfer.evaluate.evaluate import Variant
+    from sliminfer.selectors.budget import match_flops
 
     prompt = job.first_prompt(context)
     try:
@@ -135,9 +135,9 @@ def measure(
 
     A Ctrl-C keeps what is done and says how to go on.
     """
-    from sliminfer.evaluate import evaluate, runs_left, share, work_list
-    from sliminfer.progress import progress_bar
-    from sliminfer.records import RecordStore
+    from sliminfer.commands.progress import progress_bar
+    from sliminfer.evaluate.evaluate import evaluate, runs_left, share, work_list
+    from sliminfer.evaluate.records import RecordStore
 
     work = work_list(job.suites, variants, job.examples if end is None else end, first)
     store = RecordStore(result, settings(job), job.shard.rank)
@@ -189,8 +189,8 @@ def whole_numbers(text: str, option: str) -> list[int]:
 
 def result(job: Job, variants: Mapping[int, Sequence[Variant]], records: Sequence[Record]) -> dict[str, Any]:
     """The result file: where it comes from, what was compared, and a row per suite, context and variant."""
-    from sliminfer.provenance import provenance
-    from sliminfer.summary import averages, summarise
+    from sliminfer.evaluate.provenance import provenance
+    from sliminfer.evaluate.summary import averages, summarise
 
     rows = summarise(records, variants)
     source = provenance(job.engine.loaded)

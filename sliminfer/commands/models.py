@@ -20,7 +20,9 @@ def command(
     from rich.table import Table
 
     from sliminfer.errors import ConfigError
-    from sliminfer.models import free_memory, known_models, memory_estimate, resolve_device
+    from sliminfer.model.devices import free_memory, resolve_device
+    from sliminfer.model.known import known_models
+    from sliminfer.schedule.memory import memory_estimate
 
     if context < 1:
         raise ConfigError(f"A context of {context} tokens is no prompt: give at least 1.")

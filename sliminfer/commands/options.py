@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sliminfer.config import DEFAULT_PRESET, PRESETS, SlimConfig, parse_steps
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import SlimConfig, parse_steps
+from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS
 
 if TYPE_CHECKING:
-    from sliminfer.models import LoadedModel
+    from sliminfer.model.loading import LoadedModel
 
 Model = Annotated[str, typer.Option(help="demo, a Hub id, or a folder with config.json and safetensors.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or balanced over all GPUs.")]
@@ -46,7 +47,7 @@ def load(model: str, device: str = "auto", dtype: str = "auto", attention: str =
     """The model that the options name, without progress bars."""
     from transformers.utils import logging
 
-    from sliminfer.models import load_model
+    from sliminfer.model.loading import load_model
 
     logging.disable_progress_bar()
     return load_model(model, device=device, dtype=dtype, attention=attention)

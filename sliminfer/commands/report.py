@@ -17,7 +17,7 @@ def command(
     title: Annotated[str, typer.Option(help="Its title.")] = "SlimInfer report",
 ) -> None:
     """Figures and tables of results, every number with its command, model, commit and hardware."""
-    from sliminfer.report import read_result, report_html
+    from sliminfer.evaluate.report import read_result, report_html
 
     page = report_html({path.stem: read_result(path) for path in results}, title)
     try:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sliminfer.commands import options
-from sliminfer.config import DEFAULT_PRESET
 from sliminfer.errors import SlimError
+from sliminfer.schedule.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
-    from sliminfer.results import RunResult
+    from sliminfer.engine.result import RunResult
 
 
 def command(
@@ -41,12 +41,13 @@ def command(
     json: options.JsonFile = None,
 ) -> None:
     """Ask one question about one document, on the full and on the pruned model."""
-    from sliminfer import matching
     from sliminfer.documents import load_document
-    from sliminfer.engine import RunRequest, SlimEngine
-    from sliminfer.events import FirstToken, PromptReady, Token
-    from sliminfer.prompts import build_prompt
-    from sliminfer.results import RunResult
+    from sliminfer.engine.engine import SlimEngine
+    from sliminfer.engine.events import FirstToken, PromptReady, Token
+    from sliminfer.engine.request import RunRequest
+    from sliminfer.engine.result import RunResult
+    from sliminfer.model.prompts import build_prompt
+    from sliminfer.selectors import budget as matching
 
     text = load_document(document).text
     loaded = options.load(model, device, dtype, attention)

@@ -18,7 +18,7 @@ def render(
     write: Annotated[bool, typer.Option("--write", help="Put the front matter into README.md.")] = False,
 ) -> None:
     """Print the README's front matter and the Space's requirements.txt for a profile."""
-    from sliminfer.space import SPACEFILE, front_matter, read_spacefile, rendered_readme, rendered_requirements
+    from sliminfer.hosting import SPACEFILE, front_matter, read_spacefile, rendered_readme, rendered_requirements
 
     spacefile = read_spacefile()
     name = profile or spacefile.default_profile
@@ -37,8 +37,8 @@ def render(
 def check() -> None:
     """Exit with code 2 and one line where Spacefile, README.md and requirements.txt disagree."""
     from sliminfer.errors import ConfigError
-    from sliminfer.space import SPACEFILE, read_spacefile
-    from sliminfer.space.card import disagreements
+    from sliminfer.hosting import SPACEFILE, read_spacefile
+    from sliminfer.hosting.card import disagreements
 
     spacefile = read_spacefile()
     faults = disagreements(spacefile, SPACEFILE.parent)
@@ -57,7 +57,7 @@ def deploy(
     """List what a deployment would send and set; with --publish, do it."""
     from huggingface_hub import HfApi
 
-    from sliminfer.space import SPACEFILE, plan_deployment, read_spacefile
+    from sliminfer.hosting import SPACEFILE, plan_deployment, read_spacefile
 
     spacefile = read_spacefile()
     name = profile or spacefile.default_profile

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sliminfer.commands import measuring, options
-from sliminfer.config import DEFAULT_PRESET
+from sliminfer.schedule.presets import DEFAULT_PRESET
 
 Keeps = Annotated[str, typer.Option("--keep", help="Shares kept at the first prune layer: 0.5,0.25,0.125.")]
 Layers = Annotated[
@@ -38,7 +38,7 @@ def command(
 ) -> None:
     """Try a grid of schedules and methods; writes JSON, Parquet and CSV, and marks what nothing else beats."""
     asked = dict(locals())  # before anything else is a local
-    from sliminfer.sweep import Grid, default_layers, parse_layers, table_rows, write_table
+    from sliminfer.evaluate.sweep import Grid, default_layers, parse_layers, table_rows, write_table
 
     keeps = tuple(measuring.numbers(keep, "--keep"))
     names = tuple(dict.fromkeys(name for name in (part.strip() for part in methods.split(",")) if name))

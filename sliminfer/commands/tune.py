@@ -11,13 +11,13 @@ import typer
 
 from sliminfer.commands import measuring, options
 from sliminfer.commands.sweep import Keeps, Layers
-from sliminfer.config import DEFAULT_PRESET
 from sliminfer.errors import ConfigError, SlimError
+from sliminfer.schedule.presets import DEFAULT_PRESET
 
 if TYPE_CHECKING:
-    from sliminfer.evaluate import Variant
-    from sliminfer.records import Record
-    from sliminfer.tune import Tuned
+    from sliminfer.evaluate.evaluate import Variant
+    from sliminfer.evaluate.records import Record
+    from sliminfer.evaluate.tune import Tuned
 
 
 def command(
@@ -42,8 +42,8 @@ def command(
 ) -> None:
     """Find the fastest schedule that answers like the full model on your model and documents."""
     asked = dict(locals())  # before anything else is a local
-    from sliminfer.sweep import Grid, default_layers, parse_layers
-    from sliminfer.tune import speedups_at, tune
+    from sliminfer.evaluate.sweep import Grid, default_layers, parse_layers
+    from sliminfer.evaluate.tune import speedups_at, tune
 
     if not 0.0 < agreement < 1.0:
         raise ConfigError(f"An agreement of {agreement} cannot be shown by examples: ask for one between 0 and 1.")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sliminfer.blocks import BlockMap
 from sliminfer.cache import SlimCache
-from sliminfer.config import SlimConfig
 from sliminfer.decode_policies.base import DecodePolicy
 from sliminfer.decode_policies.cache import PolicyCache
 from sliminfer.decode_policies.lychee import Lychee
 from sliminfer.decode_policies.retrieval import Retrieval
 from sliminfer.decode_policies.searched import SearchedLayer
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import SlimConfig
 
 __all__ = ["DecodePolicy", "PolicyCache", "SearchedLayer", "available", "check_policy", "make_cache"]
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from sliminfer.config import SlimConfig
 from sliminfer.decode_policies.searched import SearchedLayer
+from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors.base import NoKnobs, read_options
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sliminfer.blocks import BlockMap
 from sliminfer.cache import SlimCache
 from sliminfer.cache.stages import Survivors, check_active, forced_spans
-from sliminfer.config import SlimConfig
 from sliminfer.decode_policies.base import DecodePolicy
 from sliminfer.decode_policies.searched import SearchedLayer
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import SlimConfig
 
 
 class PolicyCache(SlimCache):

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sliminfer.config import SlimConfig
 from sliminfer.decode_policies.base import DecodePolicy
 from sliminfer.decode_policies.searched import SearchedLayer
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import SlimConfig
 
 INDEXES = ("auto", "flat", "ivf")
 # "auto" scans up to this many keys. Of 32K clustered keys of 128 numbers, 4 queries and 2048 wanted, one core took

@@ -16,13 +16,14 @@ from transformers import LlamaForCausalLM
 
 from sliminfer.demo_model import checkpoint
 from sliminfer.demo_model.batches import Batch, Requests, Rows, batch_stream
-from sliminfer.demo_model.corpus import read_books, split_books, task_texts, tokenise
+from sliminfer.demo_model.corpus import task_texts, tokenise
 from sliminfer.demo_model.evaluation import MEASURED, QuestionPool, Questions, shares
 from sliminfer.demo_model.network import Losses, Shape, Trainee, fastest_attention, new_model, on_device
 from sliminfer.demo_model.rows import Kind
 from sliminfer.demo_model.schedule import CONTINUED, FROM_SCRATCH, Budget, learning_rate
 from sliminfer.demo_model.tokenizer import train_tokenizer
 from sliminfer.errors import ModelError
+from sliminfer.tasks.books import read_books, split_books
 
 # Of copied tokens, this share right ends the first phase.
 _COPYING = 0.8

@@ -12,14 +12,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from sliminfer.documents.document import (
-    DEFAULT_LIMITS,
-    MIB,
-    Document,
-    DocumentLimits,
-    check_size,
-    display_name,
-)
+from sliminfer.documents.document import DEFAULT_LIMITS, MIB, Document, DocumentLimits, check_size, display_name
 from sliminfer.errors import DocumentError
 
 _WORKER = Path(__file__).with_name("worker.py")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors.adaptive import Adaptive
 from sliminfer.selectors.base import Attention, PrefillPlan, PromptView, PruneView, Selection, Selector
 from sliminfer.selectors.fastkv import FastKV

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors.base import PruneView, Selection, at_depth, check_share
 from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs
 

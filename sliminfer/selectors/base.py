@@ -9,10 +9,10 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
-from sliminfer.blocks import BlockMap, Span
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
-from sliminfer.metrics import Scoring
+from sliminfer.schedule.blocks import BlockMap, Span
+from sliminfer.schedule.config import PruneStep, SlimConfig
+from sliminfer.schedule.flops import Scoring
 
 Knobs = TypeVar("Knobs")
 

@@ -8,8 +8,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from sliminfer.blocks import BlockMap
-from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors.base import PromptView, PruneView, Selection, Selector
 
 

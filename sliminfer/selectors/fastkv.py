@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors.base import PruneView, at_depth, read_knobs
 from sliminfer.selectors.tokenwise import TokenSelector, attention_received, check_pool
 

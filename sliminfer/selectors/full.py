@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sliminfer.blocks import BlockMap
-from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors.base import PruneView, Selection, Selector
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors.base import PruneView
 from sliminfer.selectors.tokenwise import TokenSelector, attention_received
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors.base import PromptView
 from sliminfer.selectors.random import Random
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors.base import PromptView, PruneView, read_knobs
 from sliminfer.selectors.blockwise import BlockSelector
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sliminfer.config import SlimConfig
 from sliminfer.errors import ConfigError
-from sliminfer.metrics import Scoring
-from sliminfer.ops import block_scores, unit_keys
+from sliminfer.ops.dispatch import block_scores, unit_keys
+from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.flops import Scoring
 from sliminfer.selectors.base import Attention, PromptView, PruneView, check_share, read_knobs
 from sliminfer.selectors.blockwise import BlockSelector
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sliminfer.config import SlimConfig
+from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors.base import PruneView
 from sliminfer.selectors.blockwise import BlockSelector
 

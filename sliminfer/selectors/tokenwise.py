@@ -8,9 +8,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from sliminfer.blocks import BlockMap
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors.base import PromptView, PruneView, Selection, Selector
 
 # Keys, or scores, that are held in fp32 at once: 64 MB, so that a long prompt is scored some KV heads at a time.

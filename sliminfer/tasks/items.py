@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sliminfer.prompts import QUESTION_PREFIX, Prompt, build_prompt, chat_template
+from sliminfer.model.prompts import QUESTION_PREFIX, Prompt, build_prompt, chat_template
 
 Span = tuple[int, int]
 Score = Callable[[str], float]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sliminfer.prompts import QUESTION_PREFIX
+from sliminfer.model.prompts import QUESTION_PREFIX
 from sliminfer.tasks import metrics
 from sliminfer.tasks.filler import TaskError
 from sliminfer.tasks.items import EvalItem, EvalSuite

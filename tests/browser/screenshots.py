@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from sliminfer.config import DEFAULT_PRESET
-from sliminfer.models import DEMO_MODEL
+from sliminfer.model.loading import DEMO_MODEL
+from sliminfer.schedule.presets import DEFAULT_PRESET
 from tests.browser.chromium import launch
 from tests.page.serving import free_port
 from viz.page.examples import examples

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sliminfer.cache import CopyError, Link, OnDemandEngine, SimCopyEngine, SyncCopyEngine, VirtualClock
-from sliminfer.cache.copy_engines import TensorCopy, copy_engine_for
+from sliminfer.cache.copies import TensorCopy
+from sliminfer.cache.copy_engines import copy_engine_for
 
 
 class Broken:

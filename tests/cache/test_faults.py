@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sliminfer.cache import CopyError, HostPool, Link, SimCopyEngine, SlimCache, SyncCopyEngine, VirtualClock
-from sliminfer.cache.copy_engines import Copy
+from sliminfer.cache.copies import Copy
 from sliminfer.cache.records import StagePlaced
 from sliminfer.errors import ConfigError, MemoryLimitError
 from tests.cache.toy import Case, half_resident

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sliminfer.cache import CopyEngine, CopyError, HostPool, OnDemandEngine, SyncCopyEngine
-from sliminfer.cache.copy_engines import TensorCopy, copy_engine_for
+from sliminfer.cache.copies import TensorCopy
+from sliminfer.cache.copy_engines import copy_engine_for
 from sliminfer.cache.records import Refresh, StepCost
 from tests.cache.toy import Case, Toy, half_resident
 

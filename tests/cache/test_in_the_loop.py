@@ -12,17 +12,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from sliminfer.blocks import BlockMap
 from sliminfer.cache import Link, SlimCache, StagePlaced, VirtualClock
 from sliminfer.cache.records import Refresh
 from sliminfer.cache.timeline import measured, replay
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.decoder import LayerLoop, slim
-from sliminfer.engine import RunRequest, SlimEngine
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.events import CacheNews, Event, Finished
+from sliminfer.engine.loop import LayerLoop
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.result import RunResult
+from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError
-from sliminfer.events import CacheNews, Event, Finished
-from sliminfer.prompts import build_prompt
-from sliminfer.results import RunResult
+from sliminfer.model.prompts import build_prompt
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.cache.toy import engines
 from tests.tiny import tiny_loaded, tiny_model, token_ids
 

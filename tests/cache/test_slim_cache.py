@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sliminfer.cache import HostPool, Link, SlimCache, SyncCopyEngine, VirtualClock
 from sliminfer.cache.layers import SlotLayer
 from sliminfer.cache.records import Refresh, StagePlaced, StepCost, to_dict
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.cache.toy import Case, PoisonEngine, engines, half_resident
 
 STEPS = 12

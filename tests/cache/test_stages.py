@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sliminfer.blocks import BlockMap
 from sliminfer.cache.stages import Survivors, check_active, forced_spans, scoring_layers, stage_layout
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep, SlimConfig
 
 
 def test_stages_cover_the_layers_in_order() -> None:

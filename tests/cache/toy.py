@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sliminfer.blocks import BlockMap
 from sliminfer.cache import Copy, OnDemandEngine, SimCopyEngine, SlimCache, SyncCopyEngine, VirtualClock
-from sliminfer.cache.copy_engines import TensorCopy
+from sliminfer.cache.copies import TensorCopy
 from sliminfer.cache.sim_engine import Link
-from sliminfer.config import PruneStep, SlimConfig
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep, SlimConfig
 
 HEADS, KV_HEADS, WIDTH = 4, 2, 8
 

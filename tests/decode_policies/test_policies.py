@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from sliminfer.blocks import BlockMap
 from sliminfer.cache import SlimCache
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.decode_policies import PolicyCache, SearchedLayer, make_cache
 from sliminfer.decode_policies.retrieval import best, build_index
-from sliminfer.decoder import slim
-from sliminfer.engine import RunRequest, SlimEngine
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.result import RunResult
+from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError
-from sliminfer.results import RunResult
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.selectors.cases import CASES, EVIDENCE
 from tests.tiny import tiny_loaded, tiny_model, token_ids
 

@@ -17,7 +17,7 @@ from sliminfer.demo_model.network import Shape
 from sliminfer.demo_model.tokenizer import BOS
 from sliminfer.demo_model.train import TrainOptions, train
 from sliminfer.errors import ModelError
-from sliminfer.models import load_model
+from sliminfer.model.loading import load_model
 from sliminfer.tasks import plain_prompt
 from tests.tasks.text import written_text
 

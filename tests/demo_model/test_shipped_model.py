@@ -7,7 +7,7 @@ import pytest
 
 from sliminfer import RunRequest, SlimConfig, SlimEngine, load_model
 from sliminfer.demo_model import checkpoint
-from sliminfer.results import RunResult
+from sliminfer.engine.result import RunResult
 from sliminfer.tasks import Filler
 from sliminfer.tasks.planted import PlantedSuite
 from sliminfer.tasks.scoring import contains_answer, verbatim_words

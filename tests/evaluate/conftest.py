@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sliminfer.engine import SlimEngine
+from sliminfer.engine.engine import SlimEngine
 from tests.tasks.text import written_text
 from tests.tiny import tiny_loaded, tiny_model, tiny_tokenizer
 

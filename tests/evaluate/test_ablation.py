@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sliminfer.ablation import Rule, ablation_table, rules, score_units
 from sliminfer.commands.ablate import write_table
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.decoder import slim
-from sliminfer.matching import flop_speedup, match_flops
-from sliminfer.shapes import ModelShape
+from sliminfer.engine.slim import slim
+from sliminfer.evaluate.ablate import Rule, ablation_table, rules, score_units
+from sliminfer.schedule.config import PruneStep, SlimConfig
+from sliminfer.schedule.shapes import ModelShape
+from sliminfer.selectors.budget import flop_speedup, match_flops
 from tests.tiny import tiny_model, token_ids
 
 BASE = SlimConfig(steps=(PruneStep(2, 0.5), PruneStep(4, 0.25)), block_size=16, local=16, query_window=8)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sliminfer.ablation import rules
-from sliminfer.ablation_probe import Probed, probe, probe_table
-from sliminfer.catalogue import Sources, find_suites
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.engine import SlimEngine
-from sliminfer.evaluate import Variant, evaluate, work_list
-from sliminfer.records import RecordStore
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.evaluate.ablate import rules
+from sliminfer.evaluate.ablate_probe import Probed, probe, probe_table
+from sliminfer.evaluate.catalogue import Sources, find_suites
+from sliminfer.evaluate.evaluate import Variant, evaluate, work_list
+from sliminfer.evaluate.records import RecordStore
+from sliminfer.schedule.config import PruneStep, SlimConfig
 
 BASE = SlimConfig(steps=(PruneStep(2, 0.5),), block_size=16, local=16, query_window=8)
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sliminfer import evaluate
 from sliminfer.cli import app
 from sliminfer.commands.bench import _merged
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import SlimError
-from sliminfer.records import Record
+from sliminfer.evaluate import evaluate
+from sliminfer.evaluate.records import Record
+from sliminfer.schedule.config import PruneStep, SlimConfig
 
 ROW = {
     "suite", "context", "method", "variant", "flops_target", "examples", "failed", "accuracy", "accuracy_low",

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sliminfer.catalogue import Sources, find_suites
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.engine import SlimEngine
+from sliminfer.engine.engine import SlimEngine
 from sliminfer.errors import ConfigError, SlimError
-from sliminfer.evaluate import Variant, Work, evaluate, work_list
-from sliminfer.records import Record, RecordStore
-from sliminfer.summary import averages, summarise
+from sliminfer.evaluate.catalogue import Sources, find_suites
+from sliminfer.evaluate.evaluate import Variant, Work, evaluate, work_list
+from sliminfer.evaluate.records import Record, RecordStore
+from sliminfer.evaluate.summary import averages, summarise
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.tasks.items import EvalSuite
 
 EVERYTHING = Variant("keeps all", SlimConfig(steps=(PruneStep(2, 1.0),)))

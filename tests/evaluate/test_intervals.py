@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sliminfer.intervals import at_least, clopper_pearson, lower_bound, trials_needed, wilson
+from sliminfer.evaluate.intervals import at_least, clopper_pearson, lower_bound, trials_needed, wilson
 
 
 def test_textbook_values() -> None:

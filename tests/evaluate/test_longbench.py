@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sliminfer.catalogue import Sources, find_suites
 from sliminfer.errors import SlimError
+from sliminfer.evaluate.catalogue import Sources, find_suites
 from sliminfer.tasks.longbench import LongBench2Suite, LongBenchSuite
 from sliminfer.tasks.longbench_tasks import TASKS
 from sliminfer.tasks.middle import cut_middle

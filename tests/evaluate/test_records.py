@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sliminfer.records import Record, RecordStore, ResultError
+from sliminfer.evaluate.records import Record, RecordStore, ResultError
 
 SETTINGS = {"model": "tiny", "seed": 0}
 

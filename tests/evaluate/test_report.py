@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sliminfer.errors import ConfigError
-from sliminfer.report import read_result, report_html
-from sliminfer.scatter import Dot, front_of, nice, scatter_svg
+from sliminfer.evaluate.report import read_result, report_html
+from sliminfer.evaluate.scatter import Dot, front_of, nice, scatter_svg
 
 ROW = {
     "suite": "needle", "context": 4096, "examples": 10, "failed": 0, "accuracy": 0.9, "accuracy_low": 0.6,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sliminfer.catalogue import Sources, find_suites
 from sliminfer.errors import SlimError
+from sliminfer.evaluate.catalogue import Sources, find_suites
 from sliminfer.tasks.items import EvalItem
 from sliminfer.tasks.ruler import TASKS
 from tests.tasks.text import written_text

@@ -13,11 +13,12 @@ import pytest
 import torch
 from accelerate import dispatch_model
 
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.engine import RunRequest, SlimEngine
-from sliminfer.models import wrap_model
-from sliminfer.results import RunResult
-from sliminfer.shards import Shard
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.result import RunResult
+from sliminfer.evaluate.shards import Shard
+from sliminfer.model.loading import wrap_model
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.evaluate.worker import measure
 from tests.tasks.text import written_text
 from tests.tiny import tiny_loaded, tiny_model, tiny_tokenizer

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
-from sliminfer.sweep import Grid, default_layers, on_front, parse_layers, table_rows, write_table
+from sliminfer.evaluate.sweep import Grid, default_layers, on_front, parse_layers, table_rows, write_table
+from sliminfer.schedule.config import PruneStep, SlimConfig
 
 
 def test_the_grid_has_every_combination_that_a_method_can_follow() -> None:

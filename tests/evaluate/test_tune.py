@@ -9,10 +9,10 @@ from random import Random
 
 import pytest
 
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.evaluate import Variant
-from sliminfer.records import Record
-from sliminfer.tune import Outcome, Tuned, claim_for, tune
+from sliminfer.evaluate.evaluate import Variant
+from sliminfer.evaluate.records import Record
+from sliminfer.evaluate.tune import Outcome, Tuned, claim_for, tune
+from sliminfer.schedule.config import PruneStep, SlimConfig
 
 KEEPS = (0.8, 0.6, 0.4, 0.2, 0.1)
 VARIANTS = [Variant(f"keep {keep}", SlimConfig(steps=(PruneStep(2, keep),))) for keep in KEEPS]

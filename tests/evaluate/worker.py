@@ -9,12 +9,12 @@ import os
 import sys
 from pathlib import Path
 
-from sliminfer.catalogue import Sources, find_suites
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.engine import SlimEngine
-from sliminfer.evaluate import Variant, evaluate, work_list
-from sliminfer.records import Record, RecordStore
-from sliminfer.shards import Shard
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.evaluate.catalogue import Sources, find_suites
+from sliminfer.evaluate.evaluate import Variant, evaluate, work_list
+from sliminfer.evaluate.records import Record, RecordStore
+from sliminfer.evaluate.shards import Shard
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.tiny import tiny_loaded
 
 VARIANT = Variant("half", SlimConfig(steps=(PruneStep(2, 0.5),), block_size=16, local=16))

@@ -8,11 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from sliminfer.blocks import BlockMap, to_ranges
 from sliminfer.cache.planner import Residency
 from sliminfer.cache.timeline import StageTimeline, Timeline
-from sliminfer.config import SlimConfig
-from sliminfer.events import (
+from sliminfer.engine.events import (
     BlocksPruned,
     Compared,
     Event,
@@ -23,8 +21,10 @@ from sliminfer.events import (
     Side,
     Token,
 )
-from sliminfer.metrics import Comparison, KeptAtLayer, KVBytes, RunMetrics
-from sliminfer.prompts import Prompt
+from sliminfer.engine.metrics import Comparison, KeptAtLayer, KVBytes, RunMetrics
+from sliminfer.model.prompts import Prompt
+from sliminfer.schedule.blocks import BlockMap, to_ranges
+from sliminfer.schedule.config import SlimConfig
 from viz.figures.run import RunView
 
 WORDS = (

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from sliminfer.config import SlimConfig
+from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import WORDS, prompt_of, run_of
 from viz.figures.document import document_html
 from viz.figures.kept import cell, kept_html, panel_html

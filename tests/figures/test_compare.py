@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 from bs4 import BeautifulSoup
 
-from sliminfer.config import SlimConfig
-from sliminfer.events import Failed, Stopped
+from sliminfer.engine.events import Failed, Stopped
+from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import events_of, long_prompt, run_of
 from viz.figures.cards import cards, cards_html, cards_table
 from viz.figures.compare import (

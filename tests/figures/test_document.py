@@ -13,8 +13,8 @@ from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sliminfer.config import SlimConfig, parse_steps
-from sliminfer.prompts import Prompt
+from sliminfer.model.prompts import Prompt
+from sliminfer.schedule.config import SlimConfig, parse_steps
 from tests.figures.synthetic import long_prompt, prompt_of, run_of
 from viz.figures.document import LEVELS, Shading, document_html, document_table, text_runs
 from viz.figures.kept_map import KeptMap

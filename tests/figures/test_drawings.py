@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sliminfer.cache.planner import Residency
-from sliminfer.config import SlimConfig
+from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import diffusion_of, long_prompt, prune_events, run_of, timeline_of
 from viz.figures.chart import Axis, Band, Chart, Line, Points, Rule, values
 from viz.figures.compare import memory_stack, promised, repeats, ttft_split

@@ -12,7 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from sliminfer.config import SlimConfig
+from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import diffusion_of, events_of, prompt_of, run_of
 from viz.figures.diffusion import removal_chart, similarity_grid
 from viz.figures.export import archive, csv_bytes, json_bytes, run_data, run_files, run_tables

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.events import BlocksPruned, LayerDone, PromptReady
+from sliminfer.engine.events import BlocksPruned, LayerDone, PromptReady
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.figures.synthetic import events_of, long_prompt, prompt_of, prune_events, run_of
 from viz.figures.kept import cell, kept_html, kept_table, panel_html
 from viz.figures.kept_map import KeptMap, Regions, kept_tile

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import pytest
 
-from sliminfer.bench import BenchRow
+from sliminfer.evaluate.bench import BenchRow
 from sliminfer.selectors import available
 from viz.figures.export import png_bytes
 from viz.figures.methods import KV, TTFT, Outcome, accuracy_chart

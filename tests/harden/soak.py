@@ -17,10 +17,11 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 
-from sliminfer.config import SlimConfig
-from sliminfer.engine import RunRequest, SlimEngine
-from sliminfer.models import load_model
-from sliminfer.results import RunResult
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.result import RunResult
+from sliminfer.model.loading import load_model
+from sliminfer.schedule.config import SlimConfig
 from tests.harden.server import Server, running
 from tests.harden.verdict import summarise
 
@@ -74,7 +75,7 @@ def prune_text() -> str:
 
 def right_answers(model: str, clients: int) -> list[dict[str, str]]:
     """What the engine answers each visitor when nobody else is there."""
-    from sliminfer.config import PruneStep
+    from sliminfer.schedule.config import PruneStep
 
     engine = SlimEngine(load_model(model, device="cpu", dtype="float32"))
     config = SlimConfig(steps=tuple(PruneStep(layer, keep) for layer, keep in PRUNE))

@@ -24,14 +24,7 @@ from triton.compiler import ASTSource
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from sliminfer.kernels import (  # noqa: E402
-    block_scores,
-    decode_attention,
-    rms_norm_residual,
-    rope,
-    swiglu,
-    unit_keys,
-)
+from sliminfer.kernels import block_scores, decode_attention, rms_norm_residual, rope, swiglu, unit_keys  # noqa: E402
 
 TYPES = {torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.float32: "*fp32"}
 OPTIONS = ("num_warps", "num_stages")

@@ -1,4 +1,4 @@
-"""Float64 definitions, written apart from sliminfer.reference, that both it and the kernels must meet."""
+"""Float64 definitions, written apart from sliminfer.ops.reference, that both it and the kernels must meet."""
 
 from __future__ import annotations
 

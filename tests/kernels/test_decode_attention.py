@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sliminfer import reference
 from sliminfer.kernels import decode_attention as kernel
+from sliminfer.ops import reference
 from tests.kernels import oracle
 from tests.kernels.checks import BOUNDS, Draw, error, poisoned
 

@@ -17,8 +17,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from sliminfer.fused import FusedLayer, fuse_layer_ops, is_known
-from sliminfer.workspace import Workspace
+from sliminfer.model.fused import FusedLayer, fuse_layer_ops, is_known
+from sliminfer.ops.workspace import Workspace
 
 SIZES = {
     "vocab_size": 64, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 2,

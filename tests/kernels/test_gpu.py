@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
-from sliminfer import ops, reference
-from sliminfer.fused import fuse_layer_ops
+from sliminfer.model.fused import fuse_layer_ops
+from sliminfer.ops import dispatch as ops
+from sliminfer.ops import reference
 from tests.kernels import oracle
 from tests.kernels.checks import BOUNDS, Draw, error, poisoned
 

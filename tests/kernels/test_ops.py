@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from sliminfer import ops, reference
-from sliminfer.attention import choose_attention, describe_attention
 from sliminfer.errors import ConfigError
+from sliminfer.model.attention import choose_attention, describe_attention
+from sliminfer.ops import dispatch as ops
+from sliminfer.ops import reference
 from tests.kernels.checks import Draw
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="states what happens without a GPU")

@@ -87,7 +87,7 @@ def outcomes(caplog: pytest.LogCaptureFixture) -> list[str]:
     """How the engine's runs ended, once the first has."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        ended = [record.__dict__["outcome"] for record in caplog.records if record.name == "sliminfer.engine"]
+        ended = [record.__dict__["outcome"] for record in caplog.records if record.name == "sliminfer.engine.engine"]
         if ended:
             return ended
         time.sleep(0.02)
@@ -95,7 +95,7 @@ def outcomes(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_client_that_cancels_stops_its_run(page: Served, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "sliminfer.engine")
+    caplog.set_level(logging.INFO, "sliminfer.engine.engine")
     job = Client(page.url, verbose=False).submit(long_text(LONG), QUESTION, max_new_tokens=64, api_name="/compare")
     while not job.outputs():
         time.sleep(0.01)
@@ -105,7 +105,7 @@ def test_a_client_that_cancels_stops_its_run(page: Served, caplog: pytest.LogCap
 
 
 def test_a_client_that_goes_away_stops_its_run(page: Served, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "sliminfer.engine")
+    caplog.set_level(logging.INFO, "sliminfer.engine.engine")
     asked = {"document": long_text(LONG), "question": QUESTION, "max_new_tokens": 64}
     event = httpx.post(f"{page.url}gradio_api/call/v2/compare", json=asked).json()["event_id"]
     with httpx.stream("GET", f"{page.url}gradio_api/call/compare/{event}", timeout=60) as stream:

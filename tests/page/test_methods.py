@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sliminfer.config import SlimConfig
+from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import long_prompt, run_of
 from viz.figures.run import SideView
 from viz.page.methods import fastest

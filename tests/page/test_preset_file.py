@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from viz.page.preset_input import setup_of_preset
 from viz.page.setup import Setup
 

@@ -7,10 +7,12 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from sliminfer.config import PRESETS, PruneStep, SlimConfig
-from sliminfer.engine import RunRequest, SlimEngine
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.events import LayerDone
+from sliminfer.engine.request import RunRequest
 from sliminfer.errors import ConfigError
-from sliminfer.events import LayerDone
+from sliminfer.schedule.config import PruneStep, SlimConfig
+from sliminfer.schedule.presets import PRESETS
 from tests.page.serving import LAYERS, QUESTION, long_text
 from tests.tiny import tiny_loaded
 from viz.page.schedule_input import promise, read_steps

@@ -5,9 +5,11 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from sliminfer.config import PruneStep
-from sliminfer.diffusion import DiffusionPlan, probe
-from sliminfer.engine import RunRequest, SlimEngine
+from sliminfer.diffusion.plan import DiffusionPlan
+from sliminfer.diffusion.probe import probe
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.request import RunRequest
+from sliminfer.schedule.config import PruneStep
 from tests.page.serving import FACT, LAYERS, QUESTION, long_text
 from tests.tiny import tiny_loaded
 from viz.figures.kept_map import KeptMap

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.decoder import slim
+from sliminfer.engine.slim import slim
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors import selector_class
 
 TWICE = (PruneStep(2, 0.7), PruneStep(4, 0.5))

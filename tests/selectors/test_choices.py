@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from sliminfer.blocks import BlockMap
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.decoder import LayerLoop, slim
+from sliminfer.engine.loop import LayerLoop
+from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError, ModelError
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors import Attention, PromptView, PruneView, available, make_selector, published
 from sliminfer.selectors.sliminfer import SlimInfer
 from tests.selectors.cases import ONCE, TWICE, case, run

@@ -12,9 +12,9 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from sliminfer import selectors
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.decoder import slim
+from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.dense_oracle import dense_logits
 from tests.tiny import tiny_model, token_ids
 

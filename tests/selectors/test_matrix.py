@@ -8,13 +8,15 @@ import pytest
 import torch
 from transformers.cache_utils import DynamicCache
 
-from sliminfer.blocks import BlockMap
-from sliminfer.config import PruneStep, SlimConfig
-from sliminfer.decoder import LayerLoop, slim
-from sliminfer.engine import RunRequest, SlimEngine
-from sliminfer.metrics import prefill_flops
-from sliminfer.prompts import build_prompt
-from sliminfer.results import RunResult
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.loop import LayerLoop
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.result import RunResult
+from sliminfer.engine.slim import slim
+from sliminfer.model.prompts import build_prompt
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep, SlimConfig
+from sliminfer.schedule.flops import prefill_flops
 from sliminfer.selectors import available, selector_class
 from tests.selectors.cases import CASES, EVIDENCE, expected, run
 from tests.tiny import tiny_loaded, tiny_model, token_ids

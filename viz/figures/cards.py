@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sliminfer.metrics import ratio
+from sliminfer.engine.metrics import ratio
 from viz.figures.compare import FULL, PRUNED, in_comparison
 from viz.figures.run import RunView, SideView
 from viz.figures.table import Table

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 
-from sliminfer.metrics import Comparison, RunMetrics, ratio
+from sliminfer.engine.metrics import Comparison, RunMetrics, ratio
 from viz.figures.bars import Bar, BarChart, Group, Segment
 from viz.figures.run import RunView
 from viz.figures.table import Table

@@ -13,7 +13,7 @@ from viz.figures.table import Cell, Table
 from viz.figures.words import number, percent
 
 if TYPE_CHECKING:  # the figures need only its arrays, not torch, which it imports
-    from sliminfer.diffusion import DiffusionResult
+    from sliminfer.diffusion.result import DiffusionResult
 
 LEAST_LOSS = 0.5  # nats; a span whose removal costs less than that is not what the answer rests on
 

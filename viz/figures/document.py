@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sliminfer.blocks import Span
-from sliminfer.prompts import Prompt
+from sliminfer.model.prompts import Prompt
+from sliminfer.schedule.blocks import Span
 from viz.figures.kept_map import KeptMap
 from viz.figures.table import Table
 from viz.figures.words import escape, percent, plural

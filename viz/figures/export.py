@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from sliminfer.blocks import Span
-from sliminfer.config import SlimConfig
-from sliminfer.events import Finished
-from sliminfer.results import RunResult
+from sliminfer.engine.events import Finished
+from sliminfer.engine.result import RunResult
+from sliminfer.schedule.blocks import Span
+from sliminfer.schedule.config import SlimConfig
 from viz.figures.bars import BarChart
 from viz.figures.cards import cards_table
 from viz.figures.chart import Chart

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sliminfer.blocks import Span
+from sliminfer.schedule.blocks import Span
 from viz.figures.table import Table
 from viz.figures.theme import LIGHT, rgb
 from viz.figures.words import count, escape

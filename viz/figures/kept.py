@@ -14,7 +14,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from sliminfer.prompts import Prompt
+from sliminfer.model.prompts import Prompt
 from viz.figures.grid import png_data
 from viz.figures.kept_axes import layer_labels, legend, position_labels, rules, shares, strips, waiting
 from viz.figures.kept_map import KeptMap, Stage, kept_tile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sliminfer.blocks import Span
+from sliminfer.schedule.blocks import Span
 from viz.figures.kept_map import KeptMap, Tile
 from viz.figures.words import count, percent, plural
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sliminfer.blocks import Span
-from sliminfer.config import SlimConfig
-from sliminfer.events import BlocksPruned
+from sliminfer.engine.events import BlocksPruned
+from sliminfer.schedule.blocks import Span
+from sliminfer.schedule.config import SlimConfig
 from viz.figures.grid import cells_png, share_levels
 from viz.figures.run import SideView
 

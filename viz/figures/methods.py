@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from sliminfer.metrics import Comparison, RunMetrics
+from sliminfer.engine.metrics import Comparison, RunMetrics
 from viz.figures.chart import Axis, Chart, Line, Points, Symbol, Values, values
 from viz.figures.grid import SHARES, Grid, share_levels
 from viz.figures.kept_map import KeptMap, kept_tile

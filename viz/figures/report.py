@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import plotly.io
 from plotly.offline import get_plotlyjs
 
-from sliminfer.blocks import Span
-from sliminfer.config import SlimConfig
+from sliminfer.schedule.blocks import Span
+from sliminfer.schedule.config import SlimConfig
 from viz.figures.cards import cards_html, cards_table
 from viz.figures.chart import Chart
 from viz.figures.compare import compare_html

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from sliminfer.cache.records import CacheEvent
-from sliminfer.events import (
+from sliminfer.engine.events import (
     BlocksPruned,
     CacheNews,
     Compared,
@@ -20,8 +20,8 @@ from sliminfer.events import (
     Stopped,
     Token,
 )
-from sliminfer.metrics import Comparison, RunMetrics
-from sliminfer.prompts import Prompt
+from sliminfer.engine.metrics import Comparison, RunMetrics
+from sliminfer.model.prompts import Prompt
 
 
 @dataclass(frozen=True)

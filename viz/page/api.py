@@ -10,15 +10,17 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from sliminfer.config import DEFAULT_PRESET, SlimConfig, parse_steps
-from sliminfer.diffusion import DiffusionPlan, DiffusionResult
+from sliminfer.diffusion.plan import DiffusionPlan
+from sliminfer.diffusion.result import DiffusionResult
 from sliminfer.documents import parse_document_safely
-from sliminfer.engine import RunRequest
+from sliminfer.engine.events import Event, FirstToken, LayerDone, PromptReady, Token
+from sliminfer.engine.limits import RunLimits
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.result import RunResult
 from sliminfer.errors import SlimError
-from sliminfer.events import Event, FirstToken, LayerDone, PromptReady, Token
-from sliminfer.limits import RunLimits
-from sliminfer.models import memory_estimate
-from sliminfer.results import RunResult
+from sliminfer.schedule.config import SlimConfig, parse_steps
+from sliminfer.schedule.memory import memory_estimate
+from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.page.asking import beats
 from viz.page.diffusion import find_passage
 from viz.page.session import ResultStore

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
-from sliminfer.engine import RunRequest
+from sliminfer.engine.request import RunRequest
 from viz.page.controls import Controls
 from viz.page.document_input import read_paste
 from viz.page.session import Visitor

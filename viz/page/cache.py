@@ -13,7 +13,7 @@ import numpy as np
 
 from sliminfer.cache import Link
 from sliminfer.cache.timeline import Timeline, measured, replay
-from sliminfer.metrics import RunMetrics
+from sliminfer.engine.metrics import RunMetrics
 from viz.figures.residency import bytes_chart, residency_grid
 from viz.figures.words import seconds
 from viz.page import curve, link_input

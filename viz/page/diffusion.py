@@ -10,10 +10,11 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.blocks import Span
-from sliminfer.diffusion import DiffusionPlan, DiffusionResult
-from sliminfer.engine import RunRequest
+from sliminfer.diffusion.plan import DiffusionPlan
+from sliminfer.diffusion.result import DiffusionResult
+from sliminfer.engine.request import RunRequest
 from sliminfer.errors import ConfigError, SlimError
+from sliminfer.schedule.blocks import Span
 from viz.figures.diffusion import attention_chart, finding, removal_chart, similarity_grid
 from viz.figures.words import escape, plural
 from viz.page import curve

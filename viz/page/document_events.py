@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.config import PruneStep
 from sliminfer.documents import Document
 from sliminfer.errors import SlimError
+from sliminfer.schedule.config import PruneStep
 from viz.page import model_picker
 from viz.page.controls import Controls
 from viz.page.document_input import about_document, expected, read_paste, read_upload

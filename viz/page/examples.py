@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sliminfer.blocks import Span
 from sliminfer.documents import Document
+from sliminfer.schedule.blocks import Span
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.blocks import Span
-from sliminfer.config import SlimConfig
-from sliminfer.prompts import Prompt
+from sliminfer.model.prompts import Prompt
+from sliminfer.schedule.blocks import Span
+from sliminfer.schedule.config import SlimConfig
 from viz.figures.document import document_html
 from viz.figures.kept import cell, kept_html, panel_html
 from viz.figures.kept_map import KeptMap

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sliminfer.events import Event, PromptReady, Side, Stopped
-from sliminfer.metrics import RunMetrics
+from sliminfer.engine.events import Event, PromptReady, Side, Stopped
+from sliminfer.engine.metrics import RunMetrics
 from viz.figures.run import RunView, SideView
 
 Phase = Literal["waiting", "reading", "answering", "done", "stopped", "failed"]

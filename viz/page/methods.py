@@ -9,14 +9,14 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.config import SlimConfig
 from sliminfer.documents import Document
-from sliminfer.engine import RunRequest
+from sliminfer.engine.events import Event, Side
+from sliminfer.engine.metrics import Comparison
+from sliminfer.engine.request import RunRequest
 from sliminfer.errors import ConfigError, SlimError
-from sliminfer.events import Event, Side
-from sliminfer.matching import match_flops
-from sliminfer.metrics import Comparison
+from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import available, published, selector_class
+from sliminfer.selectors.budget import match_flops
 from viz.figures.kept_map import KeptMap
 from viz.figures.methods import MethodRun, methods_grid, methods_table
 from viz.figures.run import SideView

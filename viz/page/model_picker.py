@@ -8,8 +8,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from sliminfer.models import DEMO_MODEL, KnownModel, LoadedModel, free_memory, memory_estimate, resolve_device
-from sliminfer.shapes import ModelShape
+from sliminfer.model.devices import free_memory, resolve_device
+from sliminfer.model.known import KnownModel
+from sliminfer.model.loading import DEMO_MODEL, LoadedModel
+from sliminfer.schedule.memory import memory_estimate
+from sliminfer.schedule.shapes import ModelShape
 from viz.figures.words import count, escape, size
 
 _TEMPLATE = '<label for="model-select">Model</label><select id="model-select">${options}</select>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sliminfer.events import Side
+from sliminfer.engine.events import Side
 from viz.figures.run import SideView
 from viz.figures.words import escape, percent, rate, seconds
 from viz.page.live import LiveRun

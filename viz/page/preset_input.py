@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.config import PruneStep, SlimConfig
 from sliminfer.errors import ConfigError, SlimError
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from viz.page.controls import Controls
 from viz.page.panes import status
 from viz.page.schedule_input import promise

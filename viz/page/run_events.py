@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.engine import RunRequest
+from sliminfer.engine.events import Event
+from sliminfer.engine.request import RunRequest
 from sliminfer.errors import SlimError
-from sliminfer.events import Event
 from viz.page import kept
 from viz.page.asking import asked, beats
 from viz.page.cache import CacheTab

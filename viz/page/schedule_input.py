@@ -7,12 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.blocks import BlockMap
-from sliminfer.config import DEFAULT_PRESET, PRESETS, PruneStep
 from sliminfer.errors import SlimError
-from sliminfer.matching import flop_speedup
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import PruneStep
+from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS
+from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors import selector_class
-from sliminfer.shapes import ModelShape
+from sliminfer.selectors.budget import flop_speedup
 from viz.figures.words import escape, percent, times
 from viz.page.setup import CUSTOM, MAX_STEPS, Setup, preset_of, preset_steps
 

@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from sliminfer.documents.document import MIB
+from sliminfer.engine.limits import RunLimits
 from sliminfer.errors import ModelError
-from sliminfer.limits import RunLimits
-from sliminfer.models import KnownModel, known_models
-from sliminfer.space import Profile
+from sliminfer.hosting import Profile
+from sliminfer.model.known import KnownModel, known_models
 from viz.page import layout
 from viz.page.examples import Example, examples
 from viz.page.health import health_route

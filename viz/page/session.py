@@ -8,11 +8,11 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from sliminfer.blocks import Span
 from sliminfer.cache import Link
-from sliminfer.diffusion import DiffusionResult
+from sliminfer.diffusion.result import DiffusionResult
 from sliminfer.documents import Document
-from sliminfer.prompts import Prompt
+from sliminfer.model.prompts import Prompt
+from sliminfer.schedule.blocks import Span
 from viz.figures.grid import Grid
 from viz.figures.kept_map import KeptMap
 from viz.figures.table import Table

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from sliminfer.config import DEFAULT_PRESET, PRESETS, PruneStep, SlimConfig, parse_steps
 from sliminfer.errors import ConfigError, SlimError
+from sliminfer.schedule.config import PruneStep, SlimConfig, parse_steps
+from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS
 
 CUSTOM = "custom"
 PLAIN = SlimConfig()

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sliminfer.engine import SlimEngine
-from sliminfer.limits import NO_LIMITS, RunLimits
-from sliminfer.models import LoadedModel, load_model
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.limits import NO_LIMITS, RunLimits
+from sliminfer.model.loading import LoadedModel, load_model
 from viz.page.zero import BorrowingEngine
 
 START_S = 600.0  # all devices must begin to load within this time

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sliminfer.config import DEFAULT_PRESET, PruneStep
 from sliminfer.documents.document import DEFAULT_LIMITS
 from sliminfer.errors import ModelError
-from sliminfer.models import KnownModel
-from sliminfer.prompts import build_prompt
+from sliminfer.model.known import KnownModel
+from sliminfer.model.prompts import build_prompt
+from sliminfer.schedule.config import PruneStep
+from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.figures.stored import FOLDER
 from viz.page.examples import Example
 from viz.page.model_picker import Offer, offers

@@ -24,14 +24,17 @@ except ImportError:  # the page also runs where this package of the Hub's is not
         return task if task is not None else lambda task: task
 
 
-from sliminfer.blocks import Span
-from sliminfer.diffusion import DiffusionPlan, DiffusionResult, probe
-from sliminfer.engine import RunRequest, SlimEngine
+from sliminfer.diffusion.plan import DiffusionPlan
+from sliminfer.diffusion.probe import probe
+from sliminfer.diffusion.result import DiffusionResult
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.events import Event, Side, Stopped
+from sliminfer.engine.limits import NO_LIMITS, RunLimits
+from sliminfer.engine.request import RunRequest
 from sliminfer.errors import SlimError
-from sliminfer.events import Event, Side, Stopped
-from sliminfer.limits import NO_LIMITS, RunLimits
-from sliminfer.models import LoadedModel
-from sliminfer.prompts import Prompt
+from sliminfer.model.loading import LoadedModel
+from sliminfer.model.prompts import Prompt
+from sliminfer.schedule.blocks import Span
 
 What = Literal["both", "full", "pruned"]
 

@@ -1,0 +1,170 @@
+"""SlimEngine: a full and a pruned run of one request, as one stream of typed events."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import torch
+
+from sliminfer.cache import HostPool
+from sliminfer.cache.stages import check_active
+from sliminfer.decode_policies import check_policy
+from sliminfer.engine.events import Compared, Event, Failed, Finished, Side, Stopped
+from sliminfer.engine.limits import NO_LIMITS, RunLimits
+from sliminfer.engine.metrics import Comparison
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.side_run import SideRun
+from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
+from sliminfer.model.devices import free_memory
+from sliminfer.model.loading import LoadedModel
+from sliminfer.model.prompts import Prompt, build_prompt
+from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.memory import check_memory
+from sliminfer.selectors import check_method
+
+__all__ = ["RunRequest", "SlimEngine"]
+
+_log = logging.getLogger(__name__)
+
+
+class SlimEngine:
+    """Runs requests on one loaded model, one at a time and within `limits`, and leaves the model as it was."""
+
+    def __init__(self, loaded: LoadedModel, limits: RunLimits = NO_LIMITS) -> None:
+        self.loaded = loaded
+        self.limits = limits
+        self._turn = threading.Lock()
+        self._warm: set[Side] = set()
+        self._pool = HostPool(pinned=loaded.device.type == "cuda")
+
+    def prepare(self, request: RunRequest, prompt: Prompt | None = None) -> Prompt:
+        """The request's prompt (or the given one); raises SlimError where it cannot be run on this model."""
+        request.config.check_model(self.loaded.shape.layers)
+        check_method(request.config)
+        check_policy(request.config)
+        if prompt is None:
+            prompt = build_prompt(self.loaded.tokenizer, request.document, request.question)
+        wanted = len(prompt) + request.max_new_tokens
+        if wanted > self.loaded.shape.context:
+            raise MemoryLimitError(
+                f"The prompt has {len(prompt):,} tokens and the answer up to {request.max_new_tokens:,}, but "
+                f"{self.loaded.name} reads at most {self.loaded.shape.context:,}: shorten the document."
+            )
+        self.limits.check(len(prompt), request.max_new_tokens)
+        check_active(request.config, BlockMap.of(len(prompt), request.config, prompt.question))
+        try:
+            for span in request.evidence:
+                prompt.token_range(*span)
+        except ValueError as error:
+            raise ConfigError(f"The evidence is not in the document: {error}.") from error
+        return prompt
+
+    def _check_memory(self, tokens: int) -> None:
+        """Raise MemoryLimitError, with the numbers, where `tokens` tokens do not fit into what is free now."""
+        loaded = self.loaded
+        spread = set((getattr(loaded.model, "hf_device_map", None) or {}).values()) or {loaded.device}
+        free = sum(free_memory(torch.device(place)) for place in spread if place != "disk")
+        size = loaded.model.dtype.itemsize
+        check_memory(loaded.shape, tokens, size, loaded.attention, free, loaded.device_name)
+
+    def compare(self, request: RunRequest, stop: threading.Event | None = None) -> Iterator[Event]:
+        """Events of the full run, then of the pruned run, then `Compared` if both finished.
+
+        Closing the iterator, or setting `stop`, ends the run at the next layer boundary.
+
+        Raises:
+            SlimError: the request cannot be run at all; raised before any event.
+        """
+        started = time.perf_counter()
+        prompt = self.prepare(request)
+        self._check_memory(len(prompt) + request.max_new_tokens)
+        return self._compare(request, prompt, time.perf_counter() - started, stop)
+
+    def run(
+        self,
+        request: RunRequest,
+        side: Side = "pruned",
+        stop: threading.Event | None = None,
+        prompt: Prompt | None = None,
+    ) -> Iterator[Event]:
+        """Events of one side alone; see `compare`. `prompt` stands in for the request's own where it is given."""
+        started = time.perf_counter()
+        prompt = self.prepare(request, prompt)
+        if side == "full":  # a pruned run takes less, by how much only the run can tell
+            self._check_memory(len(prompt) + request.max_new_tokens)
+        return self._run(request, prompt, side, time.perf_counter() - started, stop)
+
+    def warm_up(self, tokens: int = 512) -> None:
+        """Run both sides once on a short text, so that the first real run is as fast as the next."""
+        unit = self.loaded.tokenizer.decode(list(range(min(200, self.loaded.shape.vocab))), skip_special_tokens=True)
+        config = SlimConfig.preset("paper", self.loaded.shape.layers)
+        request = RunRequest((unit + "\n") * (1 + tokens // 200), "What?", config, max_new_tokens=4, ignore_eos=True)
+        for _ in self.compare(request):
+            pass
+
+    def _compare(
+        self, request: RunRequest, prompt: Prompt, tokenize_s: float, stop: threading.Event | None
+    ) -> Iterator[Event]:
+        finished: dict[str, Finished] = {}
+        sides: tuple[Side, Side] = ("full", "pruned")
+        for side in sides:
+            for event in self._run(request, prompt, side, tokenize_s, stop):
+                if isinstance(event, Finished):
+                    finished[side] = event
+                yield event
+        if len(finished) == 2:
+            full, pruned = finished["full"].metrics, finished["pruned"].metrics
+            yield Compared("pruned", finished["pruned"].at, Comparison.of(full, pruned))
+
+    def _run(
+        self, request: RunRequest, prompt: Prompt, side: Side, tokenize_s: float, stop: threading.Event | None
+    ) -> Iterator[Event]:
+        with self._turn:
+            run = SideRun(self.loaded, request, prompt, side, tokenize_s, side in self._warm, self._pool)
+            outcome = "stopped"
+            try:
+                for event in run.events():
+                    if self.limits.overdue(run.elapsed()) and not isinstance(event, Finished):
+                        raise MemoryLimitError(
+                            f"The {side} run of {len(prompt):,} tokens held the device for longer than "
+                            f"{self.limits.seconds:g} s: use a shorter document or a shorter answer."
+                        )
+                    yield event
+                    if stop is not None and stop.is_set():
+                        yield Stopped(side, run.elapsed(), run.text)
+                        return
+                self._warm.add(side)
+                outcome = "finished"
+            except SlimError as error:
+                outcome = "refused"
+                yield Failed(side, run.elapsed(), str(error))
+            except Exception as error:  # the next request must be served whatever went wrong in this one
+                if _out_of_memory(error):
+                    outcome = "out of memory"
+                    told = (
+                        f"The {side} run of {len(prompt):,} tokens does not fit in memory: use a shorter document, "
+                        "a smaller model or prune earlier."
+                    )
+                else:
+                    outcome = "failed"
+                    told = f"The {side} run failed ({type(error).__name__}: {error}): try again."
+                    _log.exception("a %s run failed", side)
+                yield Failed(side, run.elapsed(), told)
+            finally:
+                run.release()
+                if outcome == "out of memory" and self.loaded.device.type == "cuda":
+                    gc.collect()
+                    torch.cuda.empty_cache()  # what is kept in pieces too small may be one that is large enough
+                known = {"model": self.loaded.name, "side": side, "outcome": outcome, "prompt_tokens": len(prompt)}
+                _log.info("run", extra={**known, "seconds": round(run.elapsed(), 3)})
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # On a CPU torch has no exception of its own for it.
+    on_host = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return on_host or isinstance(error, torch.OutOfMemoryError | MemoryError)

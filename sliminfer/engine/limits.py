@@ -1,0 +1,48 @@
+"""The limits that a host sets on one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sliminfer.errors import MemoryLimitError
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """Bounds that a host sets on one run; None for none.
+
+    Attributes:
+        prompt_tokens: longest prompt.
+        new_tokens: longest answer.
+        seconds: longest time that one side may hold the device.
+    """
+
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    seconds: float | None = None
+
+    def check(self, prompt_tokens: int, new_tokens: int) -> None:
+        """Raise MemoryLimitError, with the numbers, for a run that this host does not offer."""
+        if self.prompt_tokens is not None and prompt_tokens > self.prompt_tokens:
+            raise MemoryLimitError(
+                f"The prompt has {prompt_tokens:,} tokens, and this page takes up to {self.prompt_tokens:,}: shorten "
+                "the document, or run the project on a machine of your own."
+            )
+        if self.new_tokens is not None and new_tokens > self.new_tokens:
+            raise MemoryLimitError(
+                f"The answer may have up to {self.new_tokens:,} tokens on this page, and {new_tokens:,} are asked "
+                "for: lower the longest answer."
+            )
+
+    def overdue(self, seconds: float) -> bool:
+        """Whether a side that has run for `seconds` must give the device back."""
+        return self.seconds is not None and seconds > self.seconds
+
+
+NO_LIMITS = RunLimits()
+
+
+
+
+
+

@@ -1,0 +1,241 @@
+"""One side of one request, from token ids to the last word, as events."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sliminfer.cache import HostPool, SlimCache
+from sliminfer.decode_policies import make_cache
+from sliminfer.engine.events import (
+    BlocksPruned,
+    CacheNews,
+    Event,
+    Finished,
+    FirstToken,
+    LayerDone,
+    PromptReady,
+    Side,
+    Token,
+)
+from sliminfer.engine.loop import LayerTick
+from sliminfer.engine.meters import PeakMemory, synchronize
+from sliminfer.engine.metrics import KeptAtLayer, KVBytes, RunMetrics
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.sampling import Detokenizer, Sampler
+from sliminfer.engine.slim import slim
+from sliminfer.model.loading import LoadedModel
+from sliminfer.model.prompts import Prompt
+from sliminfer.ops import dispatch as ops
+from sliminfer.ops.linear import linear
+from sliminfer.schedule.blocks import BlockMap, to_ranges
+from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.flops import prefill_flops
+from sliminfer.selectors import selector_class
+
+
+class SideRun:
+    """The state of one side while it runs; `events` may be consumed once."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        request: RunRequest,
+        prompt: Prompt,
+        side: Side,
+        tokenize_s: float,
+        warm: bool,
+        pool: HostPool,
+    ) -> None:
+        self.loaded, self.request, self.prompt, self.side = loaded, request, prompt, side
+        self.tokenize_s, self.warm = tokenize_s, warm
+        self.config = request.config if side == "pruned" else SlimConfig(method="full")
+        evidence = tuple(prompt.token_range(*span) for span in request.evidence)
+        self.slimmed = slim(loaded.model, self.config, prompt.question, evidence, request.kernels)
+        self.cache = make_cache(
+            self.config,
+            loaded.shape.layers,
+            BlockMap.of(len(prompt), self.config, prompt.question),
+            reserve=request.max_new_tokens,
+            pool=pool,
+        )
+        self.started, self.paused = time.perf_counter(), 0.0
+        self.detokenizer = Detokenizer(loaded.tokenizer)
+        self.ticks: list[LayerTick] = []
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self.detokenizer.text
+
+    def elapsed(self) -> float:
+        """Seconds since the prompt's ids were ready on the device, without the listener's share on a CPU."""
+        return time.perf_counter() - self.started - self.paused
+
+    def release(self) -> None:
+        """Let go of everything the run held on the device."""
+        self.cache.close()
+        self.ticks.clear()
+
+    @torch.inference_mode()
+    def events(self) -> Generator[Event, None, None]:
+        """Prefill and decode, yielding after every layer and every token."""
+        with self.slimmed as self.loop:
+            for event in self._events():
+                left = time.perf_counter()
+                yield event
+                # A CPU does nothing for us while the listener has the turn; a GPU works on, so there it counts.
+                if self.loaded.device.type == "cpu":
+                    self.paused += time.perf_counter() - left
+
+    def _events(self) -> Generator[Event, None, None]:
+        device = self.loaded.device
+        ops.forget_kernels_ran()
+        memory = PeakMemory(device)
+        ids = torch.tensor([self.prompt.ids], device=device)
+        synchronize(device)
+        self.started, self.paused = time.perf_counter(), 0.0
+        yield PromptReady(self.side, 0.0, self.prompt, self.tokenize_s, len(self.loop.layers))
+        logits = self._logits((yield from self._prefill(ids)))
+        sampler = Sampler(self.request.temperature, self.request.top_p, self.request.seed)
+        token = sampler(logits)
+        tokens, token_at = [token], [self.elapsed()]
+        first_logits = logits.float().cpu().numpy()
+        if self._reads_back_late:
+            yield from self._all_pruned()
+        yield FirstToken(self.side, token_at[0], token, self.detokenizer.add(token))
+        self.loop.place(self.cache)
+        prompt_kv = self._held()
+        yield from self._cache_news()
+        while len(tokens) < self.request.max_new_tokens and not self._ends(token):
+            token = sampler(self._logits(self._decode(token)))
+            tokens.append(token)
+            token_at.append(self.elapsed())
+            yield Token(self.side, token_at[-1], len(tokens) - 1, token, self.detokenizer.add(token))
+            yield from self._cache_news()
+        metrics = self._metrics(tokens, token_at, first_logits, prompt_kv, memory.bytes())
+        yield Finished(self.side, self.elapsed(), self.text, "eos" if self._ends(token) else "length", metrics)
+
+    @property
+    def _reads_back_late(self) -> bool:
+        # Reading a selection back to the host in mid-prefill would make a GPU wait for it.
+        return self.loaded.device.type == "cuda"
+
+    def _prefill(self, ids: Tensor) -> Generator[Event, None, Tensor]:
+        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, last_row=True)
+        while True:
+            try:
+                tick = next(run)
+            except StopIteration as done:
+                states: Tensor = done.value
+                return states
+            self.ticks.append(tick)
+            if tick.selection is not None and not self._reads_back_late:
+                yield self._pruned(len(self.ticks) - 1)
+            yield LayerDone(self.side, self.elapsed(), tick.layer, len(self.loop.layers), tick.alive)
+
+    def _decode(self, token: int) -> Tensor:
+        ids = torch.tensor([[token]], device=self.loaded.device)
+        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache)
+        while True:
+            try:
+                next(run)
+            except StopIteration as done:
+                states: Tensor = done.value
+                return states
+
+    def _logits(self, states: Tensor) -> Tensor:
+        return linear(self.loaded.model.get_output_embeddings(), states[:, -1])[0]
+
+    def _ends(self, token: int) -> bool:
+        return token in self.loaded.eos and not self.request.ignore_eos
+
+    def _cache_news(self) -> Generator[Event, None, None]:
+        for change in self.cache.drain_events():
+            yield CacheNews(self.side, self.elapsed(), change)
+
+    def _all_pruned(self) -> Generator[Event, None, None]:
+        for index, tick in enumerate(self.ticks):
+            if tick.selection is not None:
+                yield self._pruned(index)
+
+    def _pruned(self, index: int) -> BlocksPruned:
+        tick, before = self.ticks[index], self.ticks[index - 1].alive
+        assert tick.selection is not None
+        scores, threshold = tick.selection.scores, tick.selection.threshold
+        return BlocksPruned(
+            self.side,
+            self.elapsed(),
+            tick.layer,
+            before,
+            tick.selection.kept.cpu().numpy().astype(np.int32),
+            self.config.block_size,
+            None if scores is None else scores.float().cpu().numpy(),
+            math.nan if threshold is None else float(threshold),
+            self.loop.prompt.blocks.forced,
+        )
+
+    def _held(self) -> KVBytes:
+        """What the cache holds, and the hidden states that wait to be brought back at the layers they wait for."""
+        held, waiting = kv_bytes(self.cache), self.loop.waiting_bytes(self.cache)
+        return replace(held, device=tuple(size + waiting.get(layer, 0) for layer, size in enumerate(held.device)))
+
+    def _metrics(
+        self,
+        tokens: list[int],
+        token_at: list[float],
+        first_logits: np.ndarray[tuple[int], np.dtype[np.float32]],
+        prompt_kv: KVBytes,
+        peak_bytes: int,
+    ) -> RunMetrics:
+        pruned = [index for index, tick in enumerate(self.ticks) if tick.selection is not None]
+        runs = [tick.alive for tick in self.ticks]  # a method with two passes runs some layers twice
+        method = selector_class(self.config.method)
+        scored = [scoring for index in pruned for scoring in method.scorings(self.config, runs[index - 1])]
+        decode_s = token_at[-1] - token_at[0]
+        return RunMetrics(
+            method=self.config.method,
+            prompt_tokens=len(self.prompt),
+            new_tokens=len(tokens),
+            ttft_s=token_at[0],
+            tokenize_s=self.tokenize_s,
+            select_s=self.loop.stopwatch.seconds("select"),
+            decode_tokens_per_s=(len(tokens) - 1) / decode_s if len(tokens) > 1 else math.nan,
+            token_at=tuple(token_at),
+            tokens_per_layer=tuple(runs[-len(self.loop.layers) :]),
+            kept=tuple(_kept(self.ticks[index]) for index in pruned),
+            kv=self._held(),
+            prompt_kv=prompt_kv,
+            peak_bytes=peak_bytes,
+            weights_bytes=self.loaded.weights_bytes,
+            prefill_flops=prefill_flops(self.loaded.shape, runs, scored),
+            device=self.loaded.device_name,
+            dtype=self.loaded.dtype_name,
+            attention=self.loaded.attention,
+            kernels="+".join(sorted(set(ops.kernels_ran().values()))) or "torch",
+            warm=self.warm,
+            token_ids=tuple(tokens),
+            first_logits=first_logits,
+        )
+
+
+def _kept(tick: LayerTick) -> KeptAtLayer:
+    assert tick.selection is not None
+    ranges = to_ranges(tick.selection.kept.tolist())
+    return KeptAtLayer(tick.layer, tick.alive, tuple((start, end) for start, end in ranges))
+
+
+def kv_bytes(cache: SlimCache) -> KVBytes:
+    """Bytes of the keys and values that `cache` holds, layer by layer."""
+    layers = cache.kv_bytes()
+    return KVBytes(
+        device=tuple(layer.prompt + layer.tail + layer.units for layer in layers),
+        host=tuple(layer.host for layer in layers),
+        spare=sum(layer.slack + layer.transit for layer in layers),
+    )

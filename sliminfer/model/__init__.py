@@ -1,0 +1,1 @@
+"""Models: loading, attention backends, prompts, families, fused layer steps."""

@@ -1,0 +1,62 @@
+"""Devices and number formats: what a name stands for on this machine, and how much memory is free there."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import cache
+
+import psutil
+import torch
+
+from sliminfer.errors import ModelError
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device that `device` names; raises ModelError where it is not there."""
+    if device in ("auto", "balanced"):
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"Unknown device {device!r}: use auto, cpu, cuda, cuda:N or balanced.") from error
+    if place.type == "cuda" and (not torch.cuda.is_available() or (place.index or 0) >= torch.cuda.device_count()):
+        raise ModelError(f"Device {device} is not available on this machine: use auto or cpu.")
+    return torch.device("cuda", place.index or 0) if place.type == "cuda" else place
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The torch dtype that `dtype` names; "auto" is bf16 where the device multiplies in it at least as fast."""
+    if dtype == "auto":
+        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_gains_from_bf16()
+        return torch.bfloat16 if native else torch.float32
+    known = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+    if dtype not in known:
+        raise ModelError(f"Unknown dtype {dtype!r}: use auto, {', '.join(known)}.")
+    return known[dtype]
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be taken on `device` now."""
+    if device.type == "cuda":
+        # What torch keeps for the next tensors can be taken, too.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
+    return int(psutil.virtual_memory().available)
+
+
+@cache
+def _cpu_gains_from_bf16() -> bool:
+    """Whether a product in bf16 takes this CPU no longer than in fp32; tried once, for some milliseconds.
+
+    Processors without instructions for bf16 emulate it, many times slower; those that have them are two to four
+    times as fast as in fp32.
+    """
+    best: dict[torch.dtype, float] = {}
+    for _ in range(5):
+        for dtype in (torch.bfloat16, torch.float32):
+            factor = torch.ones(512, 512, dtype=dtype)
+            start = time.perf_counter()
+            torch.mm(factor, factor)
+            best[dtype] = min(best.get(dtype, math.inf), time.perf_counter() - start)
+    return best[torch.bfloat16] <= best[torch.float32]

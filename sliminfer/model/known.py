@@ -1,0 +1,46 @@
+"""The list of models that are known to work, with their published dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sliminfer.model.loading import DEMO_FOLDER, DEMO_MODEL, read_config
+from sliminfer.schedule.shapes import ModelShape
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that is known to work, with its published dimensions."""
+
+    name: str
+    shape: ModelShape
+    note: str
+
+
+# Dimensions from the models' published config.json files: layers, hidden, intermediate, heads, kv heads,
+# head dimension, vocabulary, context, tied embeddings.
+KNOWN: dict[str, KnownModel] = {
+    name: KnownModel(name, ModelShape(*shape), note)
+    for name, shape, note in (
+        ("Qwen/Qwen2.5-0.5B-Instruct", (24, 896, 4864, 14, 2, 64, 151936, 32768, True), "laptop"),
+        ("Qwen/Qwen3-0.6B", (28, 1024, 3072, 16, 8, 128, 151936, 40960, True), "laptop"),
+        ("meta-llama/Llama-3.2-1B-Instruct", (16, 2048, 8192, 32, 8, 64, 128256, 131072, True), "gated"),
+        ("Qwen/Qwen2.5-1.5B-Instruct", (28, 1536, 8960, 12, 2, 128, 151936, 32768, True), "one GPU"),
+        ("microsoft/Phi-3.5-mini-instruct", (32, 3072, 8192, 32, 32, 96, 32064, 131072, False), "one GPU"),
+        ("Qwen/Qwen2.5-7B-Instruct", (28, 3584, 18944, 28, 4, 128, 152064, 32768, False), "one GPU"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", (32, 4096, 14336, 32, 8, 128, 32768, 32768, False), "gated"),
+        (
+            "meta-llama/Llama-3.1-8B-Instruct",
+            (32, 4096, 14336, 32, 8, 128, 128256, 131072, False),
+            "gated; the model of the paper",
+        ),
+    )
+}
+
+
+def known_models() -> dict[str, KnownModel]:
+    """All known models by name, the shipped one first where it is installed."""
+    if not (DEMO_FOLDER / "config.json").is_file():
+        return dict(KNOWN)
+    shape = ModelShape.of(read_config(str(DEMO_FOLDER), DEMO_MODEL))
+    return {DEMO_MODEL: KnownModel(DEMO_MODEL, shape, "ships with the project"), **KNOWN}

@@ -1,0 +1,171 @@
+"""Loading a model: the shipped one, a folder or a Hub id, ready to run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from sliminfer.errors import ModelError
+from sliminfer.model.attention import choose_attention, describe_attention
+from sliminfer.model.devices import resolve_device, resolve_dtype
+from sliminfer.model.families import SUPPORTED
+from sliminfer.schedule.shapes import ModelShape
+
+_log = logging.getLogger(__name__)
+
+DEMO_MODEL = "demo"
+DEMO_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "demo_model"
+
+
+
+
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to run, and what must be said about it in every result.
+
+    Attributes:
+        device: where the embeddings are and results are read.
+        attention: the attention backend as results report it, such as "sdpa/flash_attention".
+        eos: tokens that end an answer.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    shape: ModelShape
+    device: torch.device
+    attention: str
+    eos: frozenset[int]
+
+    @property
+    def layers(self) -> int:
+        return self.shape.layers
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
+    def device_name(self) -> str:
+        """The device in words: "cpu", or the GPU's name."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+    @property
+    def weights_bytes(self) -> int:
+        return sum(p.numel() * p.element_size() for p in self.model.parameters())
+
+
+def load_model(
+    name: str = DEMO_MODEL,
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str = "auto",
+    allowed: Iterable[str] | None = None,
+) -> LoadedModel:
+    """Load the demo model, a local folder or a Hub id.
+
+    Only safetensors weights are read and no code from the model's repository is ever run.
+
+    Args:
+        name: "demo", a folder with config.json and *.safetensors, or a Hub id.
+        device: "auto", "cpu", "cuda", "cuda:N", or "balanced" to spread the layers over all GPUs.
+        dtype: "auto" (bf16 where the device computes in it, else fp32), "bfloat16", "float16" or "float32".
+        attention: "auto", or transformers' name of an attention backend.
+        allowed: the only names that may be loaded, or None for any.
+
+    Raises:
+        ModelError: unknown or unsupported model, nothing at that place, or a device that is not there.
+    """
+    if allowed is not None and name not in allowed:
+        raise ModelError(f"{name} is not offered here: choose one of {', '.join(allowed)}.")
+    place = resolve_device(device)
+    torch_dtype = resolve_dtype(dtype, place)
+    source = str(DEMO_FOLDER) if name == DEMO_MODEL else name
+    config = read_config(source, name)
+    backend = _attention_backend(attention, place, torch_dtype)
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            config=config,
+            dtype=torch_dtype,
+            attn_implementation=backend,
+            use_safetensors=True,
+            trust_remote_code=False,
+            device_map="balanced" if device == "balanced" else None,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"{name} cannot be loaded: {_first_line(error)}") from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(f"{name} has no fast tokenizer, which is needed to map tokens to text: choose another model.")
+    if device != "balanced":
+        model.to(place)
+    return wrap_model(name, model.eval(), tokenizer, place, backend)
+
+
+def wrap_model(name: str, model: Any, tokenizer: Any, device: torch.device, attention: str) -> LoadedModel:
+    """A LoadedModel around a transformers model that is already in memory, run by the backend `attention`."""
+    shape = ModelShape.of(model.config)
+    return LoadedModel(
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        shape=shape,
+        device=device,
+        attention=describe_attention(attention, device, model.dtype, shape.heads, shape.kv_heads, shape.head_dim),
+        eos=_eos_ids(model, tokenizer),
+    )
+
+
+def read_config(source: str, name: str) -> Any:
+    """The transformers config at `source`; raises ModelError where there is none or it is unsupported."""
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"No model found at {name!r}: give a folder with config.json and safetensors, a Hub id with network "
+            f"at hand, or {DEMO_MODEL!r}."
+        ) from error
+    if config.model_type not in SUPPORTED:
+        raise ModelError(
+            f"{name} is a {config.model_type} model, which is not supported: use one of {', '.join(SUPPORTED)}."
+        )
+    return config
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+def _attention_backend(attention: str, device: torch.device, dtype: torch.dtype) -> str:
+    if attention != "auto":
+        return attention
+    return choose_attention(device, dtype)
+
+
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    eos = getattr(model.generation_config, "eos_token_id", None)
+    ids = eos if isinstance(eos, list) else [eos]
+    return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

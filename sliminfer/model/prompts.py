@@ -1,0 +1,109 @@
+"""From document and question to token ids through the model's chat template, with every token's place
+in the text, so that what happens to a token can be drawn on the document itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sliminfer.schedule.blocks import Span
+
+QUESTION_PREFIX = "\n\nQuestion: "
+ANSWER_PREFIX = "\nAnswer:"
+
+_MARK = "\u241fslim\u241f"  # never in a template, survives the template's trimming
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt of N tokens and where each of them comes from.
+
+    Attributes:
+        ids: token ids [N].
+        text: the prompt as one string, template and all.
+        spans: half-open character range of each token in `text` [N]; empty ranges for added tokens.
+        document: character range of the document in `text`.
+        question: token range of the question (with what the template puts after it).
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    spans: tuple[Span, ...]
+    document: Span
+    question: Span
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def token_range(self, start: int, end: int) -> Span:
+        """Token range that covers characters [start, end) of the *document*; raises ValueError if empty."""
+        low, high = self.document[0] + start, self.document[0] + end
+        touched = [i for i, (a, b) in enumerate(self.spans) if a < high and b > low]
+        if not touched:
+            raise ValueError(f"no token covers characters {start} to {end} of the document")
+        return touched[0], touched[-1] + 1
+
+    def document_spans(self) -> list[Span | None]:
+        """Each token's character range in the document [N]; None for tokens outside it."""
+        low, high = self.document
+        return [(max(a, low) - low, min(b, high) - low) if a < high and b > low else None for a, b in self.spans]
+
+
+def build_prompt(
+    tokenizer: Any,
+    document: str,
+    question: str,
+    between: str = QUESTION_PREFIX,
+    template: tuple[str, str] | None = None,
+) -> Prompt:
+    """The chat prompt that asks `question` about `document`, in the form
+    `{document}\\n\\nQuestion: {question}` as the user's one message.
+
+    `tokenizer` is a fast transformers tokenizer. A benchmark with a prompt of its own gives what stands
+    `between` document and question, and what comes before and after both in place of the chat `template`.
+    Special-token strings inside the document or the question are encoded as plain text, so a document
+    cannot forge a chat turn.
+    """
+    head, tail = chat_template(tokenizer) if template is None else template
+    document = document.rstrip()
+    body = f"{document}{between}{question.strip()}"
+    pieces = [(head, False), (body, True), (tail, False)]
+    ids: list[int] = []
+    spans: list[Span] = []
+    base = 0
+    question_at = len(head) + len(document) + len(between) - len(between.lstrip())
+    for piece, plain in pieces:
+        if piece:
+            encoded = _encode(tokenizer, piece, plain)
+            ids.extend(encoded["input_ids"])
+            spans.extend((base + a, base + b) for a, b in encoded["offset_mapping"])
+        base += len(piece)
+    first = next(i for i, (_, end) in enumerate(spans) if end > question_at)
+    return Prompt(
+        ids=tuple(ids),
+        text=head + body + tail,
+        spans=tuple(spans),
+        document=(len(head), len(head) + len(document)),
+        question=(first, len(ids)),
+    )
+
+
+def chat_template(tokenizer: Any) -> tuple[str, str]:
+    """What the tokenizer's chat template puts before and after the user's message."""
+    if not tokenizer.chat_template:
+        return tokenizer.bos_token or "", ANSWER_PREFIX
+    rendered = tokenizer.apply_chat_template(
+        [{"role": "user", "content": _MARK}], tokenize=False, add_generation_prompt=True
+    )
+    head, _, tail = rendered.partition(_MARK)
+    return head, tail
+
+
+def _encode(tokenizer: Any, text: str, plain: bool) -> Any:
+    return tokenizer(
+        text,
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        split_special_tokens=plain,
+        verbose=False,
+    )

@@ -1,0 +1,68 @@
+"""BlockMap: how a prompt is cut into blocks, and which of them must always stay. Plain integers only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sliminfer.schedule.config import PruneStep, SlimConfig
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BlockMap:
+    """The blocks of a prompt of `tokens` tokens, at original positions; the last block may be partial.
+
+    Attributes:
+        tokens: prompt length N.
+        block_size: tokens per block.
+        forced: ascending ids of the blocks that are always kept: the first `sink` blocks, every block that
+            touches the last `local` tokens, and every block that touches the question span.
+    """
+
+    tokens: int
+    block_size: int
+    forced: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tokens: int, config: SlimConfig, question: Span | None = None) -> BlockMap:
+        """The map of a prompt under `config`; `question` is the half-open token span of the question."""
+        size = config.block_size
+        count = -(-tokens // size)
+        forced = set(range(min(config.sink, count)))
+        forced.update(range(max(0, tokens - config.local) // size, count))
+        if question is not None and question[0] < question[1]:
+            forced.update(range(question[0] // size, min(count, -(-question[1] // size))))
+        return cls(tokens, size, tuple(sorted(forced)))
+
+    def __len__(self) -> int:
+        return -(-self.tokens // self.block_size)
+
+    @property
+    def missing(self) -> int:
+        """Tokens that the last block lacks to be whole."""
+        return len(self) * self.block_size - self.tokens
+
+    def span(self, block: int) -> Span:
+        """Half-open range of the positions in `block`."""
+        return block * self.block_size, min(self.tokens, (block + 1) * self.block_size)
+
+    def budget(self, step: PruneStep) -> int:
+        """Blocks that `step` keeps: its token budget rounded up to whole blocks."""
+        return min(len(self), -(-step.budget_tokens(self.tokens) // self.block_size))
+
+    def tokens_in(self, blocks: Sequence[int]) -> int:
+        """Number of positions in `blocks`."""
+        return sum(end - start for start, end in map(self.span, blocks))
+
+
+def to_ranges(positions: Sequence[int]) -> list[list[int]]:
+    """Ascending positions as half-open ranges: [0, 1, 2, 7] -> [[0, 3], [7, 8]]."""
+    ranges: list[list[int]] = []
+    for position in positions:
+        if ranges and ranges[-1][1] == position:
+            ranges[-1][1] = position + 1
+        else:
+            ranges.append([position, position + 1])
+    return ranges
