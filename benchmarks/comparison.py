@@ -38,8 +38,8 @@ def tables(result: dict[str, Any]) -> str:
         f"seed {result['seed']}, commits {', '.join(result['commits'])}. Every method prunes on its own published "
         "schedule, its keeps solved for the FLOP speed-up at the head of the column "
         "(`sliminfer/selectors/budget.py`); all keep the first block, the local window and the question. Accuracy in "
-        "per cent, the best of the methods in bold; `random` and `oracle` frame the scale. A speed-up in brackets is what a method really spent where it "
-        "chooses its budget by itself.",
+        "per cent, the best of the methods in bold; `random` and `oracle` frame the scale. A speed-up in brackets is "
+        "what a method really spent where it chooses its budget by itself.",
         f"```\n{origin['command']}\n```",
     ]
     for context in result["contexts"]:
