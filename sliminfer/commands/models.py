@@ -12,6 +12,7 @@ from sliminfer.commands import options
 def command(
     context: Annotated[int, typer.Option(help="Prompt length in tokens for the memory estimate.")] = 8192,
     device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
     json: options.JsonFile = None,
 ) -> None:
     """Known models: parameters, memory at a context length, and what fits on this machine."""
@@ -20,17 +21,18 @@ def command(
     from rich.table import Table
 
     from sliminfer.errors import ConfigError
-    from sliminfer.model.devices import free_memory, resolve_device
+    from sliminfer.model.devices import free_memory, resolve_device, resolve_dtype
     from sliminfer.model.known import known_models
     from sliminfer.schedule.memory import memory_estimate
 
     if context < 1:
         raise ConfigError(f"A context of {context} tokens is no prompt: give at least 1.")
     place = resolve_device(device)
-    free = free_memory(place)
+    kind, free = resolve_dtype(dtype, place), free_memory(place)
+    kind_name = str(kind).removeprefix("torch.")
     rows: list[dict[str, Any]] = []
     for name, model in known_models().items():
-        need = memory_estimate(model.shape, context)
+        need = memory_estimate(model.shape, context, kind.itemsize)
         rows.append(
             {
                 "model": name,
@@ -39,16 +41,18 @@ def command(
                 "weights_bytes": need.weights,
                 "kv_bytes": need.kv,
                 "activation_bytes": need.activations,
+                "slack_bytes": need.slack,
                 "total_bytes": need.total,
                 "fits": need.total <= free and context <= model.shape.context,
                 "note": model.note,
             }
         )
     if json is not None:
-        options.write_json({"device": str(place), "context": context, "free_bytes": free, "models": rows}, json)
+        head = {"device": str(place), "dtype": kind_name, "context": context, "free_bytes": free}
+        options.write_json(head | {"models": rows}, json)
         if json == "-":
             return
-    title = f"{context:,} tokens on {place} with {free / 1e9:.1f} GB free"
+    title = f"{context:,} tokens in {kind_name} on {place} with {free / 1e9:.1f} GB free"
     table = Table(title=title, title_justify="left", box=SIMPLE)
     table.add_column("model", no_wrap=True)
     for heading in ("params", "context", "weights", "KV", "all GB", "fits"):

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from sliminfer.errors import ConfigError
+from sliminfer.hosting.fits import overfull
 from sliminfer.hosting.spacefile import Spacefile
 from sliminfer.model.loading import DEMO_MODEL
 
@@ -70,10 +71,10 @@ def rendered_requirements(spacefile: Spacefile, name: str, root: Path) -> str:
 
 
 def disagreements(spacefile: Spacefile, root: Path) -> list[str]:
-    """Where README.md, requirements.txt and the Spacefile differ, as sentences; empty if nowhere."""
+    """Where README.md, requirements.txt, the hardware and the Spacefile disagree, as sentences; empty if nowhere."""
     name = spacefile.default_profile
     profile = spacefile.profile(name)
-    found = []
+    found = overfull(spacefile)
     remedy = "run `python -m sliminfer space render --write`"
     if split_readme(_read(root / "README.md"))[0] != front_matter(spacefile, name):
         found.append(f"README.md's front matter is not that of the profile {name}: {remedy}.")

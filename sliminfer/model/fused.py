@@ -26,16 +26,10 @@ from sliminfer.ops import dispatch as ops
 from sliminfer.ops.linear import linear
 from sliminfer.ops.row_attention import row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
+from sliminfer.schedule.memory import MLP_SLICES
 
 # model_type -> prefix of its class names. All of them norm, rotate and gate alike; Phi-3 fuses projections.
 _FAMILIES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "mistral": "Mistral", "phi3": "Phi3"}
-
-# At width 896 to 4,864 a Zen 5 core runs 408 GFLOP/s in slices of 1,024 tokens, 400 of 2,048 and 409 of 4,096. With AMX
-# 2,048 tokens of that MLP take 34 ms in slices of 512, 46 of 1,024 and 36 of 2,048 on two cores; at 384 to 1,024 it is
-# 5.6, 4.3 and 3.3, at 2,048 to 8,192 132, 124 and 117.
-MLP_SLICE_CPU = 1024
-MLP_SLICE_AMX = 2048
-MLP_SLICE_CUDA = 8192
 
 
 @contextmanager
@@ -234,8 +228,8 @@ class FusedLayer:
 @cache
 def _mlp_slice(on_gpu: bool) -> int:
     if on_gpu:
-        return MLP_SLICE_CUDA
-    return MLP_SLICE_AMX if torch.cpu._is_amx_tile_supported() else MLP_SLICE_CPU
+        return MLP_SLICES["cuda"]
+    return MLP_SLICES["amx" if torch.cpu._is_amx_tile_supported() else "cpu"]
 
 
 def _packs(query: Tensor) -> bool:

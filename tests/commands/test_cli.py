@@ -103,12 +103,14 @@ def test_run_for_a_reader(model_folder: Path, tmp_path: Path) -> None:
 
 
 def test_models_lists_what_fits() -> None:
-    done = sliminfer("models", "--json", "-", "--context", 4096, "--device", "cpu")
+    done = sliminfer("models", "--json", "-", "--context", 4096, "--device", "cpu", "--dtype", "bfloat16")
     assert done.returncode == 0, done.stderr
     rows = {row["model"]: row for row in json.loads(done.stdout)["models"]}
     llama = rows["meta-llama/Llama-3.1-8B-Instruct"]
     assert llama["parameters"] == 8_030_261_248
     assert llama["kv_bytes"] == 2 * 1024 * 32 * 4096 * 2
+    parts = ("weights_bytes", "kv_bytes", "activation_bytes", "slack_bytes")
+    assert llama["total_bytes"] == sum(llama[part] for part in parts)
     assert rows["Qwen/Qwen2.5-0.5B-Instruct"]["fits"] in (True, False)
 
 

@@ -16,7 +16,7 @@ from sliminfer.engine.request import RunRequest
 from sliminfer.errors import MemoryLimitError
 from sliminfer.model.known import KNOWN
 from sliminfer.schedule.config import SlimConfig
-from sliminfer.schedule.memory import check_memory, longest_prompt, memory_estimate, run_bytes
+from sliminfer.schedule.memory import check_memory, longest_prompt, memory_estimate
 from tests.tiny import tiny_loaded
 
 LLAMA = KNOWN["meta-llama/Llama-3.1-8B-Instruct"].shape
@@ -44,10 +44,10 @@ def test_the_longest_prompt_fits_and_one_step_more_does_not(name: str, free: int
 
 
 def test_bytes_grow_with_tokens_and_hold_the_whole_cache() -> None:
-    sizes = [run_bytes(LLAMA, tokens, 2, "sdpa") for tokens in (1, 1000, 8192, 8193, 131072)]
+    sizes = [memory_estimate(LLAMA, tokens).above_weights for tokens in (1, 1000, 8192, 8193, 131072)]
     assert all(a < b for a, b in pairwise(sizes))
     assert sizes[-1] > memory_estimate(LLAMA, 131072).kv
-    assert run_bytes(LLAMA, 131072, 2, "eager") > 10 * sizes[-1]
+    assert memory_estimate(LLAMA, 131072, 2, "eager").above_weights > 10 * sizes[-1]
 
 
 def test_the_message_gives_the_numbers_and_what_would_fit() -> None:

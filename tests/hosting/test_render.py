@@ -11,6 +11,7 @@ import yaml
 from sliminfer.errors import ConfigError
 from sliminfer.hosting import chosen_profile, front_matter, rendered_readme, rendered_requirements
 from sliminfer.hosting.card import disagreements, split_readme
+from sliminfer.hosting.fits import overfull
 from sliminfer.hosting.spacefile import SPACEFILE, Spacefile
 
 ROOT = SPACEFILE.parent
@@ -43,6 +44,13 @@ def test_a_disagreement_is_found(spacefile: Spacefile, copy: Path, file: str, ol
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     assert any(words in fault for fault in disagreements(spacefile, copy))
+
+
+def test_a_model_that_does_not_fit_its_hardware_is_told_with_the_numbers(spacefile: Spacefile) -> None:
+    small = spacefile.profiles["a100"].model_copy(update={"hardware": "a10g-small"})
+    told = " ".join(overfull(spacefile.model_copy(update={"profiles": {"small": small}})))
+    assert "meta-llama/Llama-3.1-8B-Instruct with 131,072 tokens, which takes 42.2 GB, on a10g-small with 24 GB" in told
+    assert "Qwen2.5-1.5B" not in told
 
 
 @pytest.mark.parametrize("name", PROFILES)

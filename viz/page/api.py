@@ -19,7 +19,6 @@ from sliminfer.engine.request import RunRequest
 from sliminfer.engine.result import RunResult
 from sliminfer.errors import SlimError
 from sliminfer.schedule.config import SlimConfig, parse_steps
-from sliminfer.schedule.memory import memory_estimate
 from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.page.asking import beats
 from viz.page.diffusion import find_passage
@@ -186,17 +185,16 @@ def add(site: Site) -> None:
             One entry a model: name, layers, parameters, context in tokens, bytes needed, and fault (empty if
             it fits).
         """
-        faults = {offer.name: offer.fault for offer in site.offers(tokens)}
         return [
             {
-                "name": name,
-                "layers": known.shape.layers,
-                "parameters": known.shape.params,
-                "context": known.shape.context,
-                "bytes": memory_estimate(known.shape, tokens).total,
-                "fault": faults[name],
+                "name": offer.name,
+                "layers": site.known(offer.name).shape.layers,
+                "parameters": site.known(offer.name).shape.params,
+                "context": site.known(offer.name).shape.context,
+                "bytes": offer.need,
+                "fault": offer.fault,
             }
-            for name, known in site.models.items()
+            for offer in site.offers(tokens)
         ]
 
     gr.api(compare, concurrency_id=ENGINE_QUEUE)

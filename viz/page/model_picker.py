@@ -8,12 +8,13 @@ from pathlib import Path
 
 import gradio as gr
 
-from sliminfer.model.devices import free_memory, resolve_device
+from sliminfer.model.devices import free_memory, resolve_device, resolve_dtype
 from sliminfer.model.known import KnownModel
-from sliminfer.model.loading import DEMO_MODEL, LoadedModel
+from sliminfer.model.loading import DEMO_MODEL
 from sliminfer.schedule.memory import memory_estimate
 from sliminfer.schedule.shapes import ModelShape
 from viz.figures.words import count, escape, size
+from viz.page.shelf import Shelf
 
 _TEMPLATE = '<label for="model-select">Model</label><select id="model-select">${options}</select>'
 _ON_LOAD = """
@@ -30,10 +31,18 @@ show();
 
 @dataclass(frozen=True)
 class Offer:
-    """A model on the list: its name for `load_model`, what to call it, and why it cannot run here, if so."""
+    """A model on the list.
+
+    Attributes:
+        name: for `load_model`.
+        title: what to call it.
+        need: bytes that it takes with the prompt.
+        fault: why it cannot run here, if so.
+    """
 
     name: str
     title: str
+    need: int
     fault: str = ""
 
 
@@ -42,28 +51,28 @@ def title_of(name: str) -> str:
     return "Demo model" if name == DEMO_MODEL else Path(name).name
 
 
-def offers(
-    known: Mapping[str, KnownModel], loaded: LoadedModel | None, tokens: int, device: str, most: int | None = None
-) -> list[Offer]:
-    """What the picker lists for a prompt of `tokens` tokens on `device`, with the memory each model takes.
+def offers(known: Mapping[str, KnownModel], shelf: Shelf, tokens: int, most: int | None = None) -> list[Offer]:
+    """What the picker lists for a prompt of `tokens` tokens on the first device of `shelf`, with the memory each takes.
 
     `most` is the longest prompt that the page takes, None for any.
     """
-    place = resolve_device(device)
-    free = free_memory(place) + (0 if loaded is None else loaded.weights_bytes)
-    return [_offer(name, model.shape, tokens, free, model.note, most) for name, model in known.items()]
+    place, loaded = resolve_device(shelf.devices[0]), shelf.any_loaded()
+    width = resolve_dtype(shelf.dtype, place).itemsize
+    free = free_memory(place) + (0 if loaded is None else loaded.weights_bytes)  # another model takes its place
+    found = []
+    for name, model in known.items():
+        need = memory_estimate(model.shape, tokens, width, shelf.attention).total
+        title = f"{title_of(name)} – {size(need)}" + (f", {model.note}" if model.note else "")
+        found.append(Offer(name, title, need, _fault(model.shape, tokens, need, free, most)))
+    return found
 
 
-def _offer(name: str, shape: ModelShape, tokens: int, free: int, note: str, most: int | None) -> Offer:
-    need = memory_estimate(shape, tokens).total
-    fault = ""
+def _fault(shape: ModelShape, tokens: int, need: int, free: int, most: int | None) -> str:
     if tokens > shape.context:
-        fault = f"reads at most {count(shape.context)} tokens"
-    elif most is not None and tokens > most:
-        fault = f"this page takes up to {count(most)} tokens"
-    elif need > free:
-        fault = f"needs {size(need)}, {size(free)} free"
-    return Offer(name, f"{title_of(name)} – {size(need)}" + (f", {note}" if note else ""), fault)
+        return f"reads at most {count(shape.context)} tokens"
+    if most is not None and tokens > most:
+        return f"this page takes up to {count(most)} tokens"
+    return f"needs {size(need)}, {size(free)} free" if need > free else ""
 
 
 def options(listed: list[Offer]) -> str:

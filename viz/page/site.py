@@ -75,6 +75,4 @@ class Site:
 
     def offers(self, tokens: int) -> list[Offer]:
         """What the model picker lists for a prompt of `tokens` tokens."""
-        return offers(
-            self.models, self.shelf.any_loaded(), tokens, self.shelf.devices[0], self.shelf.limits.prompt_tokens
-        )
+        return offers(self.models, self.shelf, tokens, self.shelf.limits.prompt_tokens)
