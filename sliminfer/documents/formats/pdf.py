@@ -5,6 +5,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from sliminfer.documents.document import DocumentLimits
+from sliminfer.documents.kind import Kind, Parsed, Upload
+from sliminfer.documents.text import tidy
 from sliminfer.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
 
-def pdf_to_text(data: bytes, name: str, limits: DocumentLimits) -> tuple[str, int, tuple[str, ...]]:
+def _parse(upload: Upload) -> Parsed:
     """Text with a blank line between pages, the page count, and warnings.
 
     Raises DocumentError for files that are encrypted, hold only images, have too many pages, or are broken.
@@ -22,8 +24,9 @@ def pdf_to_text(data: bytes, name: str, limits: DocumentLimits) -> tuple[str, in
     # Imported here because it takes 0.14 s, which a text file need not pay.
     import pypdf
 
+    name, limits = upload.name, upload.limits
     try:
-        reader = pypdf.PdfReader(io.BytesIO(data))
+        reader = pypdf.PdfReader(io.BytesIO(upload.data))
         if reader.is_encrypted and not _opens_without_password(reader):
             raise DocumentError(
                 f"'{name}' is encrypted: remove its password, or print it to a new PDF, and upload that."
@@ -52,7 +55,13 @@ def pdf_to_text(data: bytes, name: str, limits: DocumentLimits) -> tuple[str, in
         warnings.append(f"{unreadable} of {pages} pages are damaged and were left out.")
     if silent > unreadable:
         warnings.append(f"{silent - unreadable} of {pages} pages hold no text (blank or images).")
-    return "\n\n".join(text for text in texts if text.strip()), pages, tuple(warnings)
+    text = tidy("\n\n".join(text for text in texts if text.strip()))
+    return Parsed(text, pages=pages, warnings=tuple(warnings))
+
+
+def _marked(upload: Upload) -> bool:
+    # Readers accept up to 1,024 bytes of something else before the header; a text may just be about PDFs.
+    return b"%PDF-" in upload.data[: 1024 if upload.named in (None, PDF) else 8]
 
 
 def _opens_without_password(reader: "PdfReader") -> bool:
@@ -82,3 +91,6 @@ def _page_texts(reader: "PdfReader", name: str, limits: DocumentLimits) -> tuple
                 f"'{name}' holds more than {limits.max_characters:,} characters: take the part you need."
             )
     return texts, unreadable
+
+
+PDF = Kind("pdf", "PDF", (".pdf",), _parse, mark=_marked)

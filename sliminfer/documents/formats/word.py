@@ -4,7 +4,8 @@ import posixpath
 from collections.abc import Mapping
 
 from sliminfer.documents.archive import Archive, XmlReader, read_xml
-from sliminfer.documents.text import TextFlow
+from sliminfer.documents.kind import Kind, Parsed, Upload
+from sliminfer.documents.text import TextFlow, tidy
 
 _MAIN = "word/document.xml"
 _NOTES = ("word/footnotes.xml", "word/endnotes.xml")
@@ -13,8 +14,9 @@ _HIDDEN = frozenset(("del", "moveFrom", "Fallback", "instrText"))
 _MARKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
-def docx_to_text(archive: Archive) -> str:
+def _parse(upload: Upload) -> Parsed:
     """Paragraphs apart by a blank line, list items and table rows by a line end, table cells by a tab."""
+    archive = Archive(upload.data, upload.name, upload.limits)
     main = _main_part(archive)
     folder = posixpath.dirname(main)
     flow = TextFlow()
@@ -24,7 +26,13 @@ def docx_to_text(archive: Archive) -> str:
         if member in archive.members:
             flow.line_break(2)
             read_xml(archive.read(member), _Body(flow), archive.damaged)
-    return flow.text()
+    return Parsed(tidy(flow.text()))
+
+
+def _marked(upload: Upload) -> bool:
+    # A book may have a folder of this name too.
+    in_word = any(member.startswith("word/") for member in upload.members)
+    return in_word and "META-INF/container.xml" not in upload.members
 
 
 def _main_part(archive: Archive) -> str:
@@ -94,3 +102,6 @@ class _Body(XmlReader):
     def characters(self, text: str) -> None:
         if self._in_text:
             self._flow.verbatim(text)
+
+
+WORD = Kind("docx", "Word", (".docx", ".docm"), _parse, mark=_marked, noun="Word document")

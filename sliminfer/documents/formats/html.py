@@ -7,8 +7,11 @@ length on hostile pages (60 KB of "<a " take minutes) and the libraries built on
 import html
 import re
 from collections.abc import Iterator
+from functools import partial
 
-from sliminfer.documents.text import TextFlow
+from sliminfer.documents.formats.plain import as_text
+from sliminfer.documents.kind import Kind, Upload
+from sliminfer.documents.text import TextFlow, tidy
 
 _HIDDEN = frozenset(("script", "style", "template", "svg", "math", "iframe", "object", "select", "datalist"))
 _PARAGRAPH_TAGS = """
@@ -149,3 +152,13 @@ class _Reader:
             self.flow.verbatim(text)
         else:
             self.flow.flowing(text)
+
+
+def _guess(upload: Upload) -> bool:
+    return upload.data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+
+
+HTML = Kind(
+    "html", "HTML", (".html", ".htm", ".xhtml"), guess=_guess,
+    parse=partial(as_text, polish=lambda page: tidy(html_to_text(page)), markup=True),
+)  # fmt: skip

@@ -6,19 +6,22 @@ from urllib.parse import unquote
 
 from sliminfer.documents.archive import Archive, XmlReader, read_xml
 from sliminfer.documents.encoding import decode
-from sliminfer.documents.markup import html_to_text
+from sliminfer.documents.formats.html import html_to_text
+from sliminfer.documents.kind import Kind, Parsed, Upload
+from sliminfer.documents.text import tidy
 from sliminfer.errors import DocumentError
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
 
 
-def epub_to_text(archive: Archive, name: str) -> tuple[str, tuple[str, ...]]:
+def _parse(upload: Upload) -> Parsed:
     """The text of all chapters, a blank line apart, and a warning where the book names missing ones.
 
     Member names come from the book itself; they are looked up in the archive and never on disk.
     Raises DocumentError for a book under copy protection, or one whose contents list cannot be read.
     """
+    archive = Archive(upload.data, upload.name, upload.limits)
     container = _Container()
     read_xml(archive.read(_CONTAINER), container, archive.damaged)
     package = _Package()
@@ -29,14 +32,14 @@ def epub_to_text(archive: Archive, name: str) -> tuple[str, tuple[str, ...]]:
     if _ENCRYPTION in archive.members:
         read_xml(archive.read(_ENCRYPTION), locked, archive.damaged)
     if locked.members.intersection(chapters):
-        raise DocumentError(f"'{name}' is under copy protection (DRM): upload a copy without it.")
+        raise DocumentError(f"'{upload.name}' is under copy protection (DRM): upload a copy without it.")
     present = [chapter for chapter in chapters if chapter in archive.members]
     if not present:
         raise archive.damaged()
     texts = [_chapter_text(archive, chapter) for chapter in present]
     missing = len(chapters) - len(present)
     warnings = (f"{missing} of {len(chapters)} chapters are missing in the file.",) if missing else ()
-    return "\n\n".join(text for text in texts if text.strip()), warnings
+    return Parsed(tidy("\n\n".join(text for text in texts if text.strip())), warnings=warnings)
 
 
 def _chapter_text(archive: Archive, chapter: str) -> str:
@@ -82,3 +85,6 @@ class _Locked(XmlReader):
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
         if name == "CipherReference":
             self.members.add(posixpath.normpath(unquote(attributes.get("URI", ""))))
+
+
+EPUB = Kind("epub", "EPUB", (".epub",), _parse, mark=lambda upload: _CONTAINER in upload.members)
