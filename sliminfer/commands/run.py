@@ -66,7 +66,7 @@ def command(
     quiet = json == "-"
     result = RunResult()
     for event in events:
-        result.add(event)
+        result = result.after(event)
         if quiet:
             continue
         if isinstance(event, PromptReady):

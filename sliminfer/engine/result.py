@@ -1,93 +1,87 @@
-"""The result of a comparison, gathered from the engine's events, and its JSON form."""
+"""RunResult: the one place where the engine's events are added up. Command line, figures and page read it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
-from sliminfer.cache import CacheEvent
-from sliminfer.cache.records import to_dict as cache_dict
-from sliminfer.cache.timeline import measured
-from sliminfer.engine.events import (
-    BlocksPruned,
-    CacheNews,
-    Compared,
-    Event,
-    Failed,
-    Finished,
-    PromptReady,
-    Side,
-    Stopped,
-)
-from sliminfer.engine.metrics import Comparison, RunMetrics
+from sliminfer.engine.events import Compared, Event, Failed, Finished, PromptReady, Side, Stopped
+from sliminfer.engine.metrics import Comparison
+from sliminfer.engine.side_result import SideResult
 from sliminfer.model.prompts import Prompt
 from sliminfer.schedule.config import SlimConfig
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunResult:
-    """What the events of a run add up to; `add` may be called as they come.
+    """What the events of a run add up to, also while it still runs: each event gives the next value.
 
     Attributes:
-        prompt: the prompt, once it is ready.
-        finished: the last event of each side that finished.
-        failed: the message of each side that did not.
-        pruned: what was pruned on the way, in layer order.
-        cache: what the pruned side's KV cache told, in order; nothing without `active`.
+        full, pruned: both sides as far as they have got.
         comparison: ratios and fidelity, once both sides have finished.
     """
 
-    prompt: Prompt | None = None
-    finished: dict[Side, Finished] = field(default_factory=dict)
-    failed: dict[Side, str] = field(default_factory=dict)
-    stopped: dict[Side, str] = field(default_factory=dict)
-    pruned: list[BlocksPruned] = field(default_factory=list)
-    cache: list[CacheEvent] = field(default_factory=list)
+    full: SideResult = field(default_factory=lambda: SideResult("full"))
+    pruned: SideResult = field(default_factory=lambda: SideResult("pruned"))
     comparison: Comparison | None = None
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> RunResult:
         """The result of a whole stream."""
-        result = cls()
-        for event in events:
-            result.add(event)
-        return result
+        return reduce(cls.after, events, cls())
 
-    def add(self, event: Event) -> None:
-        """Take in one event."""
-        if isinstance(event, PromptReady):
-            self.prompt = event.prompt
-        elif isinstance(event, BlocksPruned):
-            self.pruned.append(event)
-        elif isinstance(event, CacheNews):
-            self.cache.append(event.change)
-        elif isinstance(event, Finished):
-            self.finished[event.side] = event
-        elif isinstance(event, Failed):
-            self.failed[event.side] = event.message
-        elif isinstance(event, Stopped):
-            self.stopped[event.side] = event.text
-        elif isinstance(event, Compared):
-            self.comparison = event.comparison
+    def after(self, event: Event) -> RunResult:
+        """The run once `event` has happened. A side that begins afresh is not compared any more."""
+        if isinstance(event, Compared):
+            return replace(self, comparison=event.comparison)
+        comparison = None if isinstance(event, PromptReady) else self.comparison
+        if event.side == "full":
+            return replace(self, full=self.full.after(event), comparison=comparison)
+        return replace(self, pruned=self.pruned.after(event), comparison=comparison)
+
+    @property
+    def sides(self) -> tuple[SideResult, SideResult]:
+        """Full, pruned: the order in which they run."""
+        return self.full, self.pruned
+
+    @property
+    def latest(self) -> SideResult:
+        """The side that is running, or ran last."""
+        return self.full if self.pruned.prompt is None else self.pruned
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """The prompt, once it is ready."""
+        return self.full.prompt or self.pruned.prompt
+
+    @property
+    def finished(self) -> dict[Side, Finished]:
+        """The last event of each side that finished."""
+        return {side.side: side.finished for side in self.sides if side.finished is not None}
+
+    @property
+    def failed(self) -> dict[Side, str]:
+        """The message of each side that did not."""
+        return {side.side: side.ended.message for side in self.sides if isinstance(side.ended, Failed)}
+
+    @property
+    def stopped(self) -> dict[Side, str]:
+        """The answer so far of each side that was stopped from outside."""
+        return {side.side: side.ended.text for side in self.sides if isinstance(side.ended, Stopped)}
 
     def to_dict(self, model: str, config: SlimConfig) -> dict[str, Any]:
         """Plain data in the form of the command line's JSON contract; NaN where a figure does not exist."""
-        any_side = next(iter(self.finished.values()), None)
+        metrics = self.full.metrics or self.pruned.metrics
         data: dict[str, Any] = {
             "model": model,
-            "device": any_side.metrics.device if any_side else None,
-            "dtype": any_side.metrics.dtype if any_side else None,
+            "device": metrics.device if metrics else None,
+            "dtype": metrics.dtype if metrics else None,
             "prompt_tokens": len(self.prompt) if self.prompt else None,
             "config": config.to_dict(),
         }
-        for side in ("full", "pruned"):
-            if side in self.finished:
-                data[side] = _side(self.finished[side])
-            elif side in self.failed:
-                data[side] = {"error": self.failed[side]}
-        if self.cache and "pruned" in self.finished:
-            data["pruned"]["cache"] = _cache(self.finished["pruned"].metrics, self.cache)
+        data |= {side.side: told for side in self.sides if (told := side.to_dict())}
         if self.comparison is not None:
             c = self.comparison
             data["speedup"] = {
@@ -98,42 +92,3 @@ class RunResult:
             }
             data["fidelity"] = {"first_token_kl": c.first_token_kl, "agreement": c.agreement}
         return data
-
-
-def _cache(metrics: RunMetrics, events: list[CacheEvent]) -> dict[str, Any]:
-    timeline = measured(events, metrics.token_at)
-    return {
-        "device_bytes": metrics.prompt_kv.total_device,
-        "host_bytes": metrics.prompt_kv.total_host,
-        "swaps": timeline.swaps,
-        "loaded_bytes": int(timeline.moved_bytes.sum()),
-        "transfer_s": float(timeline.transfer_s.sum()),
-        "stall_s": float(timeline.stall_s.sum()),
-        "hidden": timeline.hidden,
-        "events": [cache_dict(event) for event in events],
-    }
-
-
-def _side(event: Finished) -> dict[str, Any]:
-    m = event.metrics
-    data: dict[str, Any] = {
-        "text": event.text,
-        "reason": event.reason,
-        "ttft_s": m.ttft_s,
-        "tokenize_s": m.tokenize_s,
-        "select_s": m.select_s,
-        "decode_tokens_per_s": m.decode_tokens_per_s,
-        "new_tokens": m.new_tokens,
-        "kv_bytes": m.kv.total_device + m.kv.total_host,
-        "prompt_kv_bytes": m.prompt_kv.total_device,
-        "peak_bytes": m.peak_bytes,
-        "weights_bytes": m.weights_bytes,
-        "prefill_flops": m.prefill_flops,
-        "tokens_per_layer": list(m.tokens_per_layer),
-        "attention": m.attention,
-        "kernels": m.kernels,
-        "warm": m.warm,
-    }
-    if event.side == "pruned":
-        data["kept"] = [kept.to_dict() for kept in m.kept]
-    return data

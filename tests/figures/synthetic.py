@@ -22,10 +22,10 @@ from sliminfer.engine.events import (
     Token,
 )
 from sliminfer.engine.metrics import Comparison, KeptAtLayer, KVBytes, RunMetrics
+from sliminfer.engine.result import RunResult
 from sliminfer.model.prompts import Prompt
 from sliminfer.schedule.blocks import BlockMap, to_ranges
 from sliminfer.schedule.config import SlimConfig
-from viz.figures.run import RunView
 
 WORDS = (
     "the harbour ledger lists every crate of lamp oil rope and dried fish that came ashore before the storm "
@@ -163,9 +163,9 @@ def events_of(
     yield Compared("pruned", done["pruned"].token_at[-1], comparison=comparison)
 
 
-def run_of(prompt: Prompt, config: SlimConfig, layers: int, evidence: Sequence[int] = ()) -> RunView:
+def run_of(prompt: Prompt, config: SlimConfig, layers: int, evidence: Sequence[int] = ()) -> RunResult:
     """The finished run."""
-    run = RunView()
+    run = RunResult()
     for event in events_of(prompt, config, layers, evidence):
         run = run.after(event)
     return run

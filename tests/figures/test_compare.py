@@ -11,6 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from sliminfer.engine.events import Failed, Stopped
+from sliminfer.engine.result import RunResult
 from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import events_of, long_prompt, run_of
 from viz.figures.cards import cards, cards_html, cards_table
@@ -25,7 +26,6 @@ from viz.figures.compare import (
     ttft_split,
 )
 from viz.figures.replay import replay_html, replay_table
-from viz.figures.run import RunView
 
 CONFIG = SlimConfig.preset("paper", 12)
 RUN = run_of(long_prompt(1024), CONFIG, 12)
@@ -96,7 +96,7 @@ def test_fidelity_without_logits_says_so() -> None:
 
 
 def test_cards_fill_as_events_come() -> None:
-    run, known = RunView(), []
+    run, known = RunResult(), []
     for event in events_of(long_prompt(600), CONFIG, 12):
         run = run.after(event)
         assert "nan" not in cards_html(run).lower()
@@ -117,7 +117,7 @@ def test_folding_events_gives_both_sides_whole() -> None:
 
 def test_a_side_that_stops_or_fails_keeps_what_it_had() -> None:
     events = list(events_of(long_prompt(600), CONFIG, 12))[:20]
-    run = RunView()
+    run = RunResult()
     for event in events:
         run = run.after(event)
     stopped = run.after(Stopped("full", 1.0, text="so far"))
@@ -139,12 +139,12 @@ def test_the_replay_holds_the_recorded_times_and_says_what_it_is() -> None:
 
 
 def test_no_replay_before_both_sides_speak() -> None:
-    assert replay_html(RunView()) == ""
+    assert replay_html(RunResult()) == ""
 
 
 def test_hostile_answers_stay_text() -> None:
     bad = "</section><script>alert(1)</script>\"'"
-    side = replace(RUN.full, pieces=(bad,), piece_at=(1.0,), final_text=bad)
+    side = replace(RUN.full, pieces=(bad,), piece_at=(1.0,), ended=Stopped("full", 1.0, text=bad))
     drawn = replay_html(replace(RUN, full=side))
     assert "<script" not in drawn
     assert html.escape(bad) in drawn

@@ -12,12 +12,12 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
+from sliminfer.engine.result import RunResult
 from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import diffusion_of, events_of, prompt_of, run_of
 from viz.figures.diffusion import removal_chart, similarity_grid
-from viz.figures.export import archive, csv_bytes, json_bytes, run_data, run_files, run_tables
+from viz.figures.export import archive, csv_bytes, json_bytes, run_files, run_tables
 from viz.figures.report import report_html
-from viz.figures.run import RunView
 from viz.figures.table import Table
 
 CONFIG = SlimConfig.preset("paper", 12)
@@ -47,7 +47,7 @@ def test_an_archive_is_reproducible() -> None:
 
 
 def test_the_json_is_the_command_lines_contract() -> None:
-    data = json.loads(json_bytes(run_data(RUN, "demo", CONFIG)))
+    data = json.loads(json_bytes(RUN.to_dict("demo", CONFIG)))
     assert SlimConfig.from_dict(data["config"]) == CONFIG
     assert data["prompt_tokens"] == len(PROMPT)
     assert data["full"]["text"] == RUN.full.text
@@ -92,7 +92,7 @@ def test_the_report_is_whole_and_asks_nothing_of_the_network(extra) -> None:
 def test_a_run_that_was_cut_short_still_reports() -> None:
     events = list(events_of(PROMPT, CONFIG, 12))
     for length in (0, 1, 8, len(events) // 2, len(events) - 2):
-        run = RunView()
+        run = RunResult()
         for event in events[:length]:
             run = run.after(event)
         html = report_html(run, CONFIG, "demo", "Where?")

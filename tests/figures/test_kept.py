@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from sliminfer.engine.events import BlocksPruned, LayerDone, PromptReady
+from sliminfer.engine.side_result import SideResult
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.figures.synthetic import events_of, long_prompt, prompt_of, prune_events, run_of
 from viz.figures.kept import cell, kept_html, kept_table, panel_html
 from viz.figures.kept_map import KeptMap, Regions, kept_tile
-from viz.figures.run import SideView
 
 LAYERS = 12
 CONFIG = SlimConfig.preset("paper", LAYERS)
@@ -197,7 +197,7 @@ def test_what_was_kept_may_be_told_late() -> None:
         ),
         key=lambda event: isinstance(event, BlocksPruned),
     )
-    side = SideView("pruned")
+    side = SideResult("pruned")
     known = []
     for event in late:
         side = side.after(event)

@@ -39,6 +39,9 @@ def test_compare_takes_the_decode_memory(client: Client) -> None:
     memory = {"active": 0.5, "refresh": 1, "gamma": 1.0, "active_preserve": True, "decode_unit_size": 4}
     result = client.predict(long_text(20), QUESTION, "4:50%", max_new_tokens=6, **memory, api_name="/compare")
     assert {name: result["config"][name] for name in memory} == memory
+    placed, *looks = result["pruned"]["cache"]["events"]
+    assert placed["block_bytes"] > 0
+    assert looks
 
 
 @pytest.mark.parametrize(

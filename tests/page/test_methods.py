@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sliminfer.engine.side_result import SideResult
 from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import long_prompt, run_of
-from viz.figures.run import SideView
 from viz.page.methods import fastest
 
 RUN = run_of(long_prompt(1024), SlimConfig.preset("paper", 12), 12)
 
 
-def timed(seconds: float) -> SideView:
-    assert RUN.full.metrics is not None
-    return replace(RUN.full, metrics=replace(RUN.full.metrics, ttft_s=seconds))
+def timed(seconds: float) -> SideResult:
+    assert RUN.full.finished is not None
+    metrics = replace(RUN.full.finished.metrics, ttft_s=seconds)
+    return replace(RUN.full, ended=replace(RUN.full.finished, metrics=metrics))
 
 
 def test_the_faster_of_two_runs_of_one_name_counts() -> None:
-    slow, quick, other, unfinished = timed(3.0), timed(1.0), timed(2.0), SideView("full")
+    slow, quick, other, unfinished = timed(3.0), timed(1.0), timed(2.0), SideResult("full")
     names = ["full", "random", "full"]
     assert fastest(names, []) == {}
     assert fastest(names, [slow]) == {"full": slow}

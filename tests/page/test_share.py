@@ -9,9 +9,11 @@ from sliminfer.diffusion.plan import DiffusionPlan
 from sliminfer.diffusion.probe import probe
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.request import RunRequest
+from sliminfer.engine.result import RunResult
 from sliminfer.schedule.config import PruneStep
 from tests.page.serving import FACT, LAYERS, QUESTION, long_text
 from tests.tiny import tiny_loaded
+from viz.figures.export import json_bytes
 from viz.figures.kept_map import KeptMap
 from viz.figures.methods import MethodRun, methods_grid, methods_table
 from viz.page.document_input import read_paste
@@ -56,6 +58,21 @@ def test_methods_and_repeated_runs_go_with_the_run(tmp_path: Path) -> None:
     assert found >= {"methods_kept.png", "methods.csv", "time_repeated.png", "time_repeated.csv"}
     visitor.document = read_paste("Another text.")
     assert not {"methods_kept.png", "methods.csv"} & names(write_files(visitor, tmp_path)[2])
+
+
+def test_the_data_to_take_away_are_the_command_lines(tmp_path: Path) -> None:
+    setup = Setup(question=QUESTION, steps=(PruneStep(4, 0.5),), active=0.5, refresh=1)
+    text, live = long_text(20), LiveRun()
+    request = RunRequest(text, QUESTION, setup.config(), max_new_tokens=6, ignore_eos=True)
+    events = tuple(SlimEngine(tiny_loaded(layers=LAYERS)).compare(request))
+    for event in events:
+        live = live.after(event)
+    _, data, bundle = write_files(Visitor(document=read_paste(text), ran=setup, run=live), tmp_path)
+    told = RunResult.of(events).to_dict(setup.model, setup.config())
+    assert told["pruned"]["cache"]["events"]
+    assert data.read_bytes() == json_bytes(told)
+    with zipfile.ZipFile(bundle) as files:
+        assert files.read("run.json") == json_bytes(told)
 
 
 def names(path: Path) -> set[str]:

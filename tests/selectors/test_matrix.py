@@ -148,8 +148,8 @@ def test_the_engine_says_what_generate_says_and_its_figures_add_up(config: SlimC
     else:
         assert metrics.prefill_flops == planned
         assert metrics.tokens_per_layer == plan.layer_runs[-loaded.shape.layers :]
-    assert [event.layer for event in result.pruned] == [kept.layer for kept in metrics.kept]
-    assert all(len(event.kept) < event.alive_before for event in result.pruned)
+    assert [event.layer for event in result.pruned.pruned] == [kept.layer for kept in metrics.kept]
+    assert all(len(event.kept) < event.alive_before for event in result.pruned.pruned)
 
 
 def assert_same(ours: torch.Tensor, truth: torch.Tensor) -> None:

@@ -9,7 +9,7 @@ The look
     theme.script(name) -> str                 for gr.HTML(js_on_load=...): "kept", "document", "replay"
 
 A run
-    run.RunView().after(event) -> RunView     fold every engine event; .full / .pruned are SideViews
+    run: sliminfer.engine.result.RunResult    what the engine's events add up to; .full / .pruned are its sides
     cards.cards_html(run) -> str              four figures of both sides; any time, fills as the run goes on
     compare.compare_html(run) -> str          times, memory, promise, fidelity; "" before both sides are done
     compare.ttft_split / memory_stack(full_metrics, pruned_metrics), promised(comparison) -> BarChart
@@ -40,7 +40,7 @@ Other tabs
 Files
     export.run_files(run, config, model, evidence, extra) -> {name: bytes}   run.json, PNGs, CSVs;
     export.archive(files) -> bytes             one ZIP
-    export.run_data(run, model, config) -> dict, json_bytes(data), csv_bytes(table), png_bytes(figure)
+    export.json_bytes(run.to_dict(model, config)), csv_bytes(table), png_bytes(figure) -> bytes
     report.report_html(run, config, model, question, evidence, extra) -> str   one self-contained page
 
 Use gr.HTML(..., apply_default_css=False). A server function gets one dict (gradio passes a single argument).

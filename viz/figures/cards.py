@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sliminfer.engine.metrics import ratio
+from sliminfer.engine.result import RunResult
+from sliminfer.engine.side_result import SideResult
 from viz.figures.compare import FULL, PRUNED, in_comparison
-from viz.figures.run import RunView, SideView
 from viz.figures.table import Table
 from viz.figures.words import DASH, escape, rate, seconds, size
 
@@ -32,7 +33,7 @@ class Card:
         return in_comparison(self.gain, self.better, self.worse)
 
 
-def cards(run: RunView) -> tuple[Card, ...]:
+def cards(run: RunResult) -> tuple[Card, ...]:
     """The cards of a run so far; NaN where a figure is not known yet."""
     full, pruned = run.full, run.pruned
     out = []
@@ -43,13 +44,13 @@ def cards(run: RunView) -> tuple[Card, ...]:
     return tuple(out)
 
 
-def cards_html(run: RunView) -> str:
+def cards_html(run: RunResult) -> str:
     """The four cards with their table. Bars in a card share a scale; the longer one fills it."""
     inner = "".join(_card(card) for card in cards(run))
     return f'<section class="fig cards" aria-label="Time and memory of this run">{inner}</section>'
 
 
-def cards_table(run: RunView) -> Table:
+def cards_table(run: RunResult) -> Table:
     """The same figures as rows."""
     rows = [(card.name, card.shown(card.full), card.shown(card.pruned), card.verdict or DASH) for card in cards(run)]
     return Table.of("Figures of this run", ("Figure", "Full", "Pruned", "Pruned is"), rows)
@@ -69,11 +70,11 @@ def _card(card: Card) -> str:
     )
 
 
-def _kv(side: SideView) -> float:
+def _kv(side: SideResult) -> float:
     return float(side.metrics.prompt_kv.total_device) if side.metrics else math.nan
 
 
-def _peak(side: SideView) -> float:
+def _peak(side: SideResult) -> float:
     return float(side.metrics.peak_bytes) if side.metrics else math.nan
 
 

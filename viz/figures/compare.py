@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from sliminfer.engine.metrics import Comparison, RunMetrics, ratio
+from sliminfer.engine.result import RunResult
 from viz.figures.bars import Bar, BarChart, Group, Segment
-from viz.figures.run import RunView
 from viz.figures.table import Table
 from viz.figures.words import escape, number, percent, plural, seconds, size, times
 
@@ -127,7 +127,7 @@ def repeats(full: Sequence[RunMetrics], pruned: Sequence[RunMetrics]) -> BarChar
     )
 
 
-def compare_html(run: RunView) -> str:
+def compare_html(run: RunResult) -> str:
     """Times, memory, promise and fidelity of a finished run side by side; empty before both sides are done."""
     full, pruned, comparison = run.full.metrics, run.pruned.metrics, run.comparison
     if full is None or pruned is None or comparison is None:

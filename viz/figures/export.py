@@ -7,11 +7,10 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from sliminfer.engine.events import Finished
 from sliminfer.engine.result import RunResult
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
@@ -25,14 +24,13 @@ from viz.figures.kept_grid import kept_grid
 from viz.figures.kept_map import KeptMap
 from viz.figures.raster import figure_png
 from viz.figures.replay import replay_table
-from viz.figures.run import RunView
 from viz.figures.table import Table
 from viz.figures.theme import LIGHT, Palette
 
 Figure: TypeAlias = Grid | BarChart | Chart
 
 
-def run_figures(run: RunView, config: SlimConfig, evidence: Sequence[Span] = ()) -> dict[str, Figure]:
+def run_figures(run: RunResult, config: SlimConfig, evidence: Sequence[Span] = ()) -> dict[str, Figure]:
     """The figures that a run has data for, by file name without ending. `evidence` is in prompt tokens."""
     figures: dict[str, Figure] = {}
     full, pruned = run.full.metrics, run.pruned.metrics
@@ -46,7 +44,7 @@ def run_figures(run: RunView, config: SlimConfig, evidence: Sequence[Span] = ())
     return figures
 
 
-def run_tables(run: RunView, config: SlimConfig, figures: Mapping[str, Figure]) -> dict[str, Table]:
+def run_tables(run: RunResult, config: SlimConfig, figures: Mapping[str, Figure]) -> dict[str, Table]:
     """The tables of `figures` and those that stand without a drawing, by file name without ending."""
     tables = {"figures": cards_table(run), **{name: figure.table for name, figure in figures.items()}}
     if all(side.pieces for side in run.sides):
@@ -54,20 +52,6 @@ def run_tables(run: RunView, config: SlimConfig, figures: Mapping[str, Figure]) 
     if run.pruned.prompt is not None:
         tables["document"] = document_table(KeptMap.from_side(run.pruned, config), run.pruned.prompt)
     return tables
-
-
-def run_data(run: RunView, model: str, config: SlimConfig) -> dict[str, Any]:
-    """The run in the form of the command line's JSON."""
-    result = RunResult(
-        prompt=run.full.prompt or run.pruned.prompt, pruned=list(run.pruned.pruned), comparison=run.comparison
-    )
-    for side in run.sides:
-        if side.error:
-            result.failed[side.side] = side.error
-        elif side.metrics is not None:
-            reason: Literal["eos", "length"] = "eos" if side.reason == "eos" else "length"
-            result.finished[side.side] = Finished(side.side, side.piece_at[-1], side.text, reason, side.metrics)
-    return result.to_dict(model, config)
 
 
 def json_bytes(data: Any) -> bytes:
@@ -96,7 +80,7 @@ def archive(files: Mapping[str, bytes]) -> bytes:
 
 
 def run_files(
-    run: RunView,
+    run: RunResult,
     config: SlimConfig,
     model: str,
     evidence: Sequence[Span] = (),
@@ -104,7 +88,7 @@ def run_files(
 ) -> dict[str, bytes]:
     """`run.json`, a PNG of each figure and a CSV of each table, by file name; `extra` adds figures."""
     figures = {**run_figures(run, config, evidence), **(extra or {})}
-    files = {"run.json": json_bytes(run_data(run, model, config))}
+    files = {"run.json": json_bytes(run.to_dict(model, config))}
     files |= {f"{name}.png": png_bytes(figure) for name, figure in figures.items()}
     return files | {f"{name}.csv": csv_bytes(table) for name, table in run_tables(run, config, figures).items()}
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sliminfer.engine.events import BlocksPruned
+from sliminfer.engine.side_result import SideResult
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
 from viz.figures.grid import cells_png, share_levels
-from viz.figures.run import SideView
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class KeptMap:
         return cls(tokens, layers, done, stages, alive, regions)
 
     @classmethod
-    def from_side(cls, side: SideView, config: SlimConfig, evidence: Sequence[Span] = ()) -> KeptMap:
+    def from_side(cls, side: SideResult, config: SlimConfig, evidence: Sequence[Span] = ()) -> KeptMap:
         """The map of a side so far; its prompt must be ready.
 
         On a GPU the engine tells what was kept only after the last layer, so layers that ran over fewer

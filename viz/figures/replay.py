@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 
-from viz.figures.run import RunView, SideView
+from sliminfer.engine.result import RunResult
+from sliminfer.engine.side_result import SideResult
 from viz.figures.table import Cell, Table
 from viz.figures.words import escape, seconds
 
@@ -18,7 +19,7 @@ _PATIENCE_S = 12.0  # the speed first offered brings the replay below this
 TITLES = {"full": "Full model", "pruned": "Pruned model"}
 
 
-def replay_html(run: RunView) -> str:
+def replay_html(run: RunResult) -> str:
     """The figure; both sides must have at least one token, otherwise it is empty."""
     if not all(side.piece_at for side in run.sides):
         return ""
@@ -40,7 +41,7 @@ def replay_html(run: RunView) -> str:
     )
 
 
-def replay_table(run: RunView) -> Table:
+def replay_table(run: RunResult) -> Table:
     """When each token of both answers was there."""
     longest = max(len(side.pieces) for side in run.sides)
     rows: list[tuple[Cell, ...]] = []
@@ -54,7 +55,7 @@ def replay_table(run: RunView) -> Table:
     return Table.of("When each answer token was there", ("Token", "Full at", "Full", "Pruned at", "Pruned"), rows)
 
 
-def _lane(side: SideView, end: float) -> str:
+def _lane(side: SideResult, end: float) -> str:
     first = 100 * side.piece_at[0] / end if end else 0.0
     last = 100 * side.piece_at[-1] / end if end else 0.0
     return (

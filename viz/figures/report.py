@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import plotly.io
 from plotly.offline import get_plotlyjs
 
+from sliminfer.engine.result import RunResult
+from sliminfer.engine.side_result import SideResult
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
 from viz.figures.cards import cards_html, cards_table
@@ -18,7 +20,6 @@ from viz.figures.kept_grid import kept_grid
 from viz.figures.kept_map import KeptMap
 from viz.figures.plotly_chart import plotly_figure
 from viz.figures.replay import replay_html
-from viz.figures.run import RunView, SideView
 from viz.figures.table import Table
 from viz.figures.theme import FONT, script, stylesheet
 from viz.figures.words import count, escape
@@ -42,7 +43,7 @@ if (matchMedia("(prefers-color-scheme: dark)").matches) document.documentElement
 
 
 def report_html(
-    run: RunView,
+    run: RunResult,
     config: SlimConfig,
     model: str,
     question: str,
@@ -87,7 +88,7 @@ def report_html(
     )
 
 
-def _lead(run: RunView) -> str:
+def _lead(run: RunResult) -> str:
     metrics = run.pruned.metrics or run.full.metrics
     if metrics is None:
         return "The run did not finish."
@@ -98,7 +99,7 @@ def _lead(run: RunView) -> str:
     )
 
 
-def _answer(side: SideView) -> str:
+def _answer(side: SideResult) -> str:
     title = "Full model" if side.side == "full" else "Pruned model"
     return f"<div><h3>{title}</h3><p>{escape(side.error or side.text.strip()) or 'No answer.'}</p></div>"
 

@@ -13,10 +13,10 @@ from gradio.utils import get_upload_folder
 from sliminfer.diffusion.plan import DiffusionPlan
 from sliminfer.diffusion.result import DiffusionResult
 from sliminfer.documents import parse_document_safely
-from sliminfer.engine.events import Event, FirstToken, LayerDone, PromptReady, Token
 from sliminfer.engine.limits import RunLimits
 from sliminfer.engine.request import RunRequest
 from sliminfer.engine.result import RunResult
+from sliminfer.engine.side_result import SideResult
 from sliminfer.errors import SlimError
 from sliminfer.schedule.config import SlimConfig, parse_steps
 from sliminfer.schedule.presets import DEFAULT_PRESET
@@ -75,7 +75,7 @@ def add(site: Site) -> None:
             {"progress": {"side", "layers", "new_tokens"}}, a few times a second; leaving the stream ends the run.
         """
         name = model or site.start.model
-        result, progress = RunResult(), {"side": "full", "layers": 0, "new_tokens": 0}
+        result = RunResult()
         try:
             shape = site.known(name).shape
             steps = parse_steps(prune)
@@ -91,9 +91,8 @@ def add(site: Site) -> None:
             request = RunRequest(document, question, config, max_new_tokens, temperature, top_p, seed)
             for events in watched(site, lambda: site.shelf.engine(name).compare(request)):
                 for event in events:
-                    result.add(event)
-                    progress = after(progress, event)
-                yield {"progress": progress}
+                    result = result.after(event)
+                yield {"progress": progress(result.latest)}
         except Exception as error:
             raise gr.Error(plain_message(error), print_exception=False) from None
         if result.failed:
@@ -214,12 +213,6 @@ def watched(site: Site, start: Callable[[], Iterator[T]]) -> Iterator[tuple[T, .
         yield beat.items
 
 
-def after(progress: dict[str, Any], event: Event) -> dict[str, Any]:
-    """`progress` of a comparison once `event` has happened."""
-    if isinstance(event, PromptReady):
-        return {"side": event.side, "layers": 0, "new_tokens": 0}
-    if isinstance(event, LayerDone):
-        return progress | {"layers": event.layer + 1}
-    if isinstance(event, FirstToken | Token):
-        return progress | {"new_tokens": progress["new_tokens"] + 1}
-    return progress
+def progress(side: SideResult) -> dict[str, Any]:
+    """How far the side of a comparison that is running has come."""
+    return {"side": side.side, "layers": side.layers_done, "new_tokens": len(side.pieces)}

@@ -7,13 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from sliminfer.engine.side_result import SideResult
 from sliminfer.model.prompts import Prompt
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
 from viz.figures.document import document_html
 from viz.figures.kept import cell, kept_html, panel_html
 from viz.figures.kept_map import KeptMap
-from viz.figures.run import SideView
 from viz.figures.theme import script
 from viz.figures.words import escape
 from viz.page.session import ResultStore, StoredMap
@@ -75,7 +75,7 @@ def build(store: ResultStore, glance: gr.HTML, text: str) -> KeptView:
     return KeptView(glance, picture, document)
 
 
-def stored_map(side: SideView, config: SlimConfig, evidence: tuple[Span, ...]) -> StoredMap:
+def stored_map(side: SideResult, config: SlimConfig, evidence: tuple[Span, ...]) -> StoredMap:
     """The map of a side so far, with evidence given as character spans of the document."""
     prompt = side.prompt
     if prompt is None:

@@ -1,4 +1,4 @@
-"""LiveRun: a run under way, the figures' RunView with what only the page needs: clock, stop, rounds."""
+"""LiveRun: a run under way, the engine's RunResult with what only the page needs: clock, stop, rounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Literal
 
 from sliminfer.engine.events import Event, PromptReady, Side, Stopped
 from sliminfer.engine.metrics import RunMetrics
-from viz.figures.run import RunView, SideView
+from sliminfer.engine.result import RunResult
+from sliminfer.engine.side_result import SideResult
 
 Phase = Literal["waiting", "reading", "answering", "done", "stopped", "failed"]
 Round = tuple[RunMetrics, RunMetrics]
@@ -18,14 +19,14 @@ class LiveRun:
     """A run as far as it has come.
 
     Attributes:
-        view: both sides of the current round, as the figures draw them.
+        view: both sides of the current round.
         now: seconds on the engine's clock at the last event of the side that is running.
         stopped: the side that was stopped, if one was.
         of: rounds that were asked for; each runs both sides once.
         earlier: figures (full, pruned) of the rounds before the current one.
     """
 
-    view: RunView = field(default_factory=RunView)
+    view: RunResult = field(default_factory=RunResult)
     now: float = 0.0
     stopped: Side | None = None
     of: int = 1
@@ -33,18 +34,16 @@ class LiveRun:
 
     def after(self, event: Event) -> LiveRun:
         """The run once `event` has happened."""
-        if isinstance(event, Stopped):
-            return replace(self, stopped=event.side, now=event.at)
         if isinstance(event, PromptReady) and event.side == "full" and self.view.comparison is not None:
-            return LiveRun(RunView().after(event), of=self.of, earlier=self.rounds)
-        return replace(self, view=self.view.after(event), now=event.at)
+            return LiveRun(RunResult().after(event), of=self.of, earlier=self.rounds)
+        stopped = event.side if isinstance(event, Stopped) else self.stopped
+        return replace(self, view=self.view.after(event), now=event.at, stopped=stopped)
 
     def halted(self) -> LiveRun:
         """The run once its visitor has stopped it."""
-        side = self.view.pruned if self.view.pruned.prompt is not None else self.view.full
-        return replace(self, stopped=self.stopped or side.side)
+        return replace(self, stopped=self.stopped or self.view.latest.side)
 
-    def phase(self, side: SideView) -> Phase:
+    def phase(self, side: SideResult) -> Phase:
         """What `side` is doing."""
         if side.error:
             return "failed"

@@ -13,13 +13,13 @@ from sliminfer.documents import Document
 from sliminfer.engine.events import Event, Side
 from sliminfer.engine.metrics import Comparison
 from sliminfer.engine.request import RunRequest
+from sliminfer.engine.side_result import SideResult
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import available, published, selector_class
 from sliminfer.selectors.budget import match_flops
 from viz.figures.kept_map import KeptMap
 from viz.figures.methods import MethodRun, methods_grid, methods_table
-from viz.figures.run import SideView
 from viz.figures.words import escape
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
@@ -107,9 +107,9 @@ class MethodsEvents:
         session = str(request.session_hash)
         flag = self.site.stops.begin(session)
         document, names = visitor.document, ["full", *chosen, "full"]
-        done: list[SideView] = []
+        done: list[SideResult] = []
         configs: dict[str, SlimConfig] = {}
-        at = SideView("full")
+        at = SideResult("full")
         last = status(f"Done: {len(chosen)} methods at {speedup:g} times less arithmetic.", "done")
 
         def start() -> Iterator[Event]:
@@ -119,7 +119,7 @@ class MethodsEvents:
         try:
             for beat in beats(self.site, session, flag, start):
                 for event in beat.items:
-                    at = (SideView(event.side) if at.metrics is not None else at).after(event)
+                    at = at.after(event)
                     if at.error:
                         raise ConfigError(at.error)
                     if at.metrics is not None:
@@ -161,7 +161,7 @@ class MethodsEvents:
         self,
         visitor: Visitor,
         document: Document | None,
-        finished: Mapping[str, SideView],
+        finished: Mapping[str, SideResult],
         configs: Mapping[str, SlimConfig],
         due: bool,
     ) -> Updates:
@@ -186,15 +186,15 @@ class MethodsEvents:
         return updates
 
 
-def fastest(names: list[str], done: list[SideView]) -> dict[str, SideView]:
+def fastest(names: list[str], done: list[SideResult]) -> dict[str, SideResult]:
     """The run with the shortest TTFT under each of `names`, which may come twice, as far as they are `done`."""
-    found: dict[str, SideView] = {}
+    found: dict[str, SideResult] = {}
     for name, side in zip(names, done, strict=False):
         found[name] = min(found.get(name, side), side, key=_ttft)
     return found
 
 
-def _ttft(side: SideView) -> float:
+def _ttft(side: SideResult) -> float:
     return math.inf if side.metrics is None else side.metrics.ttft_s
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sliminfer.engine.events import Side
-from viz.figures.run import SideView
+from sliminfer.engine.side_result import SideResult
 from viz.figures.words import escape, percent, rate, seconds
 from viz.page.live import LiveRun
 
@@ -36,7 +36,7 @@ def pane(run: LiveRun, side: Side) -> str:
     )
 
 
-def doing(run: LiveRun, view: SideView) -> str:
+def doing(run: LiveRun, view: SideResult) -> str:
     """What the side is doing, in a few words."""
     phase = run.phase(view)
     if phase == "reading":
@@ -46,7 +46,7 @@ def doing(run: LiveRun, view: SideView) -> str:
     return phase
 
 
-def staircase(view: SideView) -> str:
+def staircase(view: SideResult) -> str:
     """One bar per layer, as high as the share of the prompt that the layer ran over."""
     alive = view.alive
     total = len(view.prompt) if view.prompt is not None else 1
@@ -62,7 +62,7 @@ def staircase(view: SideView) -> str:
     return f'<div class="stairs" role="img" aria-label="{label}">{run_bars}{rest}</div>'
 
 
-def _times(run: LiveRun, view: SideView) -> str:
+def _times(run: LiveRun, view: SideResult) -> str:
     """Time to first token and decode speed as they stand."""
     if view.prompt is None:
         return "&nbsp;"

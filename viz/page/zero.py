@@ -31,6 +31,7 @@ from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Event, Side, Stopped
 from sliminfer.engine.limits import NO_LIMITS, RunLimits
 from sliminfer.engine.request import RunRequest
+from sliminfer.engine.result import RunResult
 from sliminfer.errors import SlimError
 from sliminfer.model.loading import LoadedModel
 from sliminfer.model.prompts import Prompt
@@ -81,11 +82,13 @@ class BorrowingEngine(SlimEngine):
     def _borrowed(
         self, what: What, request: RunRequest, prompt: Prompt, stop: threading.Event | None
     ) -> Iterator[Event]:
+        result = RunResult()
         with _loan(_lent(self.loaded.name, what, request, prompt)) as events:
             for event in events:
+                result = result.after(event)
                 yield event
                 if stop is not None and stop.is_set():
-                    yield Stopped(event.side, event.at, "")
+                    yield Stopped(event.side, event.at, result.latest.text)
                     return
 
 
