@@ -198,7 +198,7 @@ def attention_cases(tokens: int, draw: Callable[..., Tensor], device: torch.devi
         decode |= {name: by_backend(stock_decode, backend) for name, backend in BACKENDS.items()}
 
     def scores(q: Tensor, k: Tensor, to: Tensor, prompt: int | None) -> Tensor:
-        return ops.block_scores(q, k, to, blocks, DIM**-0.5, tokens=prompt)
+        return ops.block_scores(q, k, to, blocks, DIM**-0.5, "max", tokens=prompt)
 
     lengths = itertools.count()
 

@@ -192,7 +192,7 @@ def block_scores(
     unit_to_block: Tensor,
     blocks: int,
     scale: float,
-    aggregate: str = "max",
+    aggregate: str,
     unit_size: int = 1,
     tokens: int | None = None,
 ) -> Tensor:

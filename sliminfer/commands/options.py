@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sliminfer.engine.plain import plain
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import SlimConfig, parse_steps
 from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS
@@ -86,7 +85,7 @@ def make_config(
 
 def write_json(data: Any, target: str) -> None:
     """Write `data` as JSON to the file `target`, or to stdout for "-"; NaN and infinity become null."""
-    text = json.dumps(_finite(data), indent=2, ensure_ascii=False)
+    text = json.dumps(plain(data), indent=2, ensure_ascii=False)
     if target == "-":
         print(text)
         return
@@ -96,15 +95,3 @@ def write_json(data: Any, target: str) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{target} cannot be written ({error.strerror}): choose another place for --json.") from error
-
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, float) and not math.isfinite(data):
-        return None
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    with contextlib.suppress(AttributeError):
-        return _finite(data.item())  # a numpy or torch scalar
-    return data

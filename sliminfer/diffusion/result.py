@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sliminfer.diffusion.plan import DiffusionPlan, block_map
+from sliminfer.engine.plain import plain
 from sliminfer.model.prompts import Prompt
 from sliminfer.schedule.blocks import Span, to_ranges
 
@@ -63,15 +63,8 @@ class DiffusionResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data under the same names; None where something is not known."""
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: _plain(value) for name, value in data.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        found: dict[str, Any] = plain(data)
+        return found
 
 
 @dataclass

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,11 +15,9 @@ from sliminfer.errors import ConfigError
 from sliminfer.evaluate.records import FULL
 from sliminfer.evaluate.summary import by_step
 from sliminfer.ops.dispatch import unit_keys
-from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.config import Aggregate, SlimConfig
 from sliminfer.selectors import Attention, PruneView, register
 from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs
-
-Reduction = Literal["max", "mean"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,9 @@ class Rule(SlimInferKnobs):
     """
 
     attention: bool = True
-    queries: Reduction = "mean"
-    heads: Reduction = "mean"
-    units: Reduction = "max"
+    queries: Aggregate = "mean"
+    heads: Aggregate = "mean"
+    units: Aggregate = "max"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
+from sliminfer.engine.plain import plain
 from sliminfer.errors import ConfigError, SlimError
 
 FULL = "full"
@@ -65,8 +66,7 @@ class Record:
     def to_line(self) -> str:
         """One line of JSON; NaN becomes null."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in data.items()}
-        return json.dumps(clean, ensure_ascii=False)
+        return json.dumps(plain(data), ensure_ascii=False)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Record:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sliminfer.evaluate.pareto import pareto
+
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 64, 230, 32, 48
 LEGEND_LINE = 16
@@ -39,7 +41,7 @@ def scatter_svg(dots: Sequence[Dot], x_axis: str, y_axis: str, description: str)
         parts.append(_line(LEFT, up, WIDTH - RIGHT, up, 'stroke="var(--line)" stroke-width="0.5"'))
         parts.append(_text(LEFT - 8, up + 4, f"{y:.2f}", "end"))
         parts.append(_text(across, HEIGHT - BOTTOM + 18, f"{x:.3g}", "middle"))
-    front = " ".join("{:.1f},{:.1f}".format(*place(dot.x, dot.y)) for dot in front_of(dots))
+    front = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in pareto((dot.x, dot.y) for dot in dots))
     parts.append(f'<polyline points="{front}" fill="none" stroke="var(--soft)" stroke-dasharray="5 4"/>')
     for number, dot in enumerate(dots, start=1):
         across, up = place(dot.x, dot.y)
@@ -54,15 +56,6 @@ def scatter_svg(dots: Sequence[Dot], x_axis: str, y_axis: str, description: str)
         f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img" font-size="12" fill="var(--ink)" '
         f'font-family="inherit">{"".join(parts)}</svg>'
     )
-
-
-def front_of(dots: Sequence[Dot]) -> list[Dot]:
-    """The dots that no other beats, by rising x: none is both as far left and as high."""
-    front: list[Dot] = []
-    for dot in sorted(dots, key=lambda dot: (dot.x, -dot.y)):
-        if not front or dot.y > front[-1].y:
-            front.append(dot)
-    return front
 
 
 def nice(value: float) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sliminfer.errors import ConfigError
 from sliminfer.evaluate.evaluate import Variant
+from sliminfer.evaluate.pareto import pareto
 from sliminfer.evaluate.records import ResultError
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors import check_method, selector_class
@@ -101,16 +102,9 @@ def table_rows(rows: Sequence[Mapping[str, Any]], variants: Sequence[Variant]) -
 
 
 def on_front(entry: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]], cost: str) -> bool:
-    """Whether no rival is at least as accurate and as cheap, and better in one of both."""
-    if entry["accuracy"] is None or entry[cost] is None:
-        return False
-    return not any(
-        rival["accuracy"] >= entry["accuracy"]
-        and rival[cost] <= entry[cost]
-        and (rival["accuracy"] > entry["accuracy"] or rival[cost] < entry[cost])
-        for rival in rivals
-        if rival["accuracy"] is not None and rival[cost] is not None
-    )
+    """Whether no rival is at least as accurate and as cheap, and better in one of both; not where either is unknown."""
+    known = [(rival[cost], rival["accuracy"]) for rival in rivals if None not in (rival[cost], rival["accuracy"])]
+    return (entry[cost], entry["accuracy"]) in pareto(known)
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], result: Path) -> tuple[Path, Path]:

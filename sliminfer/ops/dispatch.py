@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sliminfer.errors import ConfigError
 from sliminfer.ops import reference
-from sliminfer.ops.reference import Aggregate
+from sliminfer.schedule.config import Aggregate
 
 KernelChoice = Literal["auto", "torch", "triton"]
 
@@ -111,7 +111,7 @@ def block_scores(
     unit_to_block: Tensor,
     blocks: int,
     scale: float,
-    aggregate: Aggregate = "max",
+    aggregate: Aggregate,
     unit_size: int = 1,
     tokens: int | None = None,
 ) -> Tensor:

@@ -5,13 +5,11 @@ fast path too: row-wise steps run in chunks that stay in cache, because a fresh 
 more in page faults than in arithmetic, and no step repeats keys per query head.
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Aggregate = Literal["max", "mean"]
+from sliminfer.schedule.config import Aggregate
 
 # RMSNorm of 2048 x 896 bf16 on one core: 10.7 ms whole, 3.1 ms in chunks of 2^20 elements, 2.9 ms of 2^18;
 # of 8192 rows 46, 13.8 and 11.6 ms. On two cores every operation is a barrier between threads, and 2^19 takes what
@@ -148,7 +146,7 @@ def block_scores(
     unit_to_block: Tensor,
     blocks: int,
     scale: float,
-    aggregate: Aggregate = "max",
+    aggregate: Aggregate,
     unit_size: int = 1,
     tokens: int | None = None,
 ) -> Tensor:

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sliminfer.errors import ConfigError
+from sliminfer.evaluate.pareto import pareto
 from sliminfer.evaluate.report import read_result, report_html
-from sliminfer.evaluate.scatter import Dot, front_of, nice, scatter_svg
+from sliminfer.evaluate.scatter import Dot, nice, scatter_svg
 
 ROW = {
     "suite": "needle", "context": 4096, "examples": 10, "failed": 0, "accuracy": 0.9, "accuracy_low": 0.6,
@@ -88,8 +89,9 @@ def test_a_plot_is_well_formed_and_stays_in_its_frame(found: list[Dot]) -> None:
     for number, dot in enumerate(found, start=1):
         assert any(text.text == f"{number}  {dot.label}" for text in tree.findall("text"))
     assert all(0 <= float(text.attrib["y"]) <= height for text in tree.findall("text"))
-    front = front_of(found)
-    assert all(a.x <= b.x and a.y < b.y for a, b in itertools.pairwise(front))
+    joined = [tuple(map(float, pair.split(","))) for pair in tree.findall("polyline")[0].attrib["points"].split()]
+    assert len(joined) == len(pareto((dot.x, dot.y) for dot in found))
+    assert all(a[0] <= b[0] and a[1] >= b[1] for a, b in itertools.pairwise(joined))
     assert not re.search("nan|inf", svg)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from viz.figures.diffusion import attention_chart, finding, removal_chart, simil
 from viz.figures.grid import Grid, cells_png, share_levels
 from viz.figures.kept_grid import kept_grid
 from viz.figures.kept_map import KeptMap
-from viz.figures.methods import MethodRun, Outcome, accuracy_chart, methods_grid, methods_table, pareto
+from viz.figures.methods import MethodRun, Outcome, accuracy_chart, methods_grid, methods_table
 from viz.figures.plotly_chart import plotly_figure
 from viz.figures.raster import figure_png
 from viz.figures.residency import bytes_chart, in_words, residency_grid, residency_table
@@ -204,19 +205,16 @@ def test_a_timeline_without_swaps_says_so() -> None:
     assert "never changed" in in_words(timeline_of(steps=4))
 
 
-def test_pareto_keeps_exactly_what_none_beats() -> None:
-    front = pareto(OUTCOMES)
-    for outcome in OUTCOMES:
+def test_the_chart_says_of_exactly_what_none_beats_that_none_does() -> None:
+    rows = accuracy_chart([*OUTCOMES, replace(OUTCOMES[0], setting="the same again")]).table.rows
+    for row, outcome in zip(rows, [*OUTCOMES, OUTCOMES[0]], strict=True):
         beaten = any(
             other.ttft_s <= outcome.ttft_s
             and other.accuracy >= outcome.accuracy
             and (other.ttft_s, other.accuracy) != (outcome.ttft_s, outcome.accuracy)
             for other in OUTCOMES
         )
-        assert (outcome in front) != beaten or any(
-            (o.ttft_s, o.accuracy) == (outcome.ttft_s, outcome.accuracy) for o in front
-        )
-    assert [o.ttft_s for o in front] == sorted(o.ttft_s for o in front)
+        assert row[-1] == ("no" if beaten else "yes")
 
 
 def test_methods_of_one_document_share_its_columns() -> None:

@@ -88,7 +88,7 @@ def test_a_block_without_units_scores_zero(score: Score, aggregate: str, device:
 @SCORERS
 def test_no_units_at_all_score_zero(score: Score, device: torch.device) -> None:
     draw = Draw(14, torch.float32, device)
-    out = score(draw(2, 2, 32), draw(1, 0, 32), torch.empty(0, dtype=torch.int64, device=device), 3, 0.2)
+    out = score(draw(2, 2, 32), draw(1, 0, 32), torch.empty(0, dtype=torch.int64, device=device), 3, 0.2, "max")
     assert out.tolist() == [0.0] * 3
 
 
@@ -113,7 +113,7 @@ def test_a_query_that_is_not_finite_is_left_out(score: Score, bad: float, device
     queries, keys = draw(2, 4, 32), draw(1, 70, 32).abs()
     owner, blocks = blocks_of(70, 1, 16, device)
     queries[1, 2, 5] = bad
-    out = score(queries, keys, owner, blocks, 0.2)
+    out = score(queries, keys, owner, blocks, 0.2, "max")
     assert out.isfinite().all()
     assert error(out, oracle.block_scores(queries, keys, owner, blocks, 0.2, "max", 1, None)) < 1e-5
 
@@ -123,7 +123,7 @@ def test_extreme_logits_stay_probabilities(score: Score, device: torch.device) -
     draw = Draw(17, torch.float32, device)
     queries, keys = 300 * draw(4, 3, 32), draw(2, 130, 32)
     owner, blocks = blocks_of(130, 1, 16, device)
-    out = score(queries, keys, owner, blocks, 1.0)
+    out = score(queries, keys, owner, blocks, 1.0, "max")
     assert ((out >= 0) & (out <= 1 + 1e-5)).all()
     assert float(out.max()) == pytest.approx(1.0, abs=1e-4)
 
@@ -135,7 +135,7 @@ def test_keys_may_be_a_view_of_a_larger_buffer(score: Score, device: torch.devic
     queries, keys = draw(6, 2, 64), buffer[:, :70]
     owner, blocks = blocks_of(70, 1, 16, device)
     assert torch.equal(
-        score(queries, keys, owner, blocks, 0.1), score(queries, keys.contiguous(), owner, blocks, 0.1)
+        score(queries, keys, owner, blocks, 0.1, "max"), score(queries, keys.contiguous(), owner, blocks, 0.1, "max")
     )
 
 

@@ -94,8 +94,8 @@ def test_block_scores_of_a_prompt(draw: Draw, aggregate: str, window: int, token
 def test_block_scores_of_one_decoded_query(draw: Draw) -> None:
     queries, keys = draw(32, 1, 128), draw(8, 4099, 128)
     owner = torch.arange(4099, device="cuda") // 4
-    out = ops.block_scores(queries, keys, owner, 1025, 1 / math.sqrt(128))
-    wanted = reference.block_scores(queries.float(), keys.float(), owner, 1025, 1 / math.sqrt(128))
+    out = ops.block_scores(queries, keys, owner, 1025, 1 / math.sqrt(128), "max")
+    wanted = reference.block_scores(queries.float(), keys.float(), owner, 1025, 1 / math.sqrt(128), "max")
     assert error(out, wanted) < 1e-3
 
 

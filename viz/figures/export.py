@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
+from sliminfer.engine.plain import plain
 from sliminfer.engine.result import RunResult
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
@@ -56,7 +54,7 @@ def run_tables(run: RunResult, config: SlimConfig, figures: Mapping[str, Figure]
 
 def json_bytes(data: Any) -> bytes:
     """Plain data as UTF-8 JSON that every reader accepts: NaN and infinity become null."""
-    return json.dumps(_plain(data), ensure_ascii=False, indent=2, allow_nan=False).encode("utf-8")
+    return json.dumps(plain(data), ensure_ascii=False, indent=2, allow_nan=False).encode("utf-8")
 
 
 def csv_bytes(table: Table) -> bytes:
@@ -91,13 +89,3 @@ def run_files(
     files = {"run.json": json_bytes(run.to_dict(model, config))}
     files |= {f"{name}.png": png_bytes(figure) for name, figure in figures.items()}
     return files | {f"{name}.csv": csv_bytes(table) for name, table in run_tables(run, config, figures).items()}
-
-
-def _plain(data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {str(key): _plain(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple, np.ndarray)):
-        return [_plain(value) for value in data]
-    if isinstance(data, np.generic):
-        data = data.item()
-    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from sliminfer.engine.metrics import Comparison, RunMetrics
+from sliminfer.evaluate.pareto import Point, pareto
 from viz.figures.chart import Axis, Chart, Line, Points, Symbol, Values, values
 from viz.figures.grid import SHARES, Grid, share_levels
 from viz.figures.kept_map import KeptMap, kept_tile
@@ -119,15 +120,6 @@ TTFT = Cost("ttft_s", "time to first token", Axis("time to first token, s", log=
 KV = Cost("kv_bytes", "prompt’s KV cache", Axis("KV cache of the prompt, MB", log=True), 1e-6, size)
 
 
-def pareto(outcomes: Sequence[Outcome], cost: Cost = TTFT) -> list[Outcome]:
-    """Those that no other beats, by rising cost: none is both at least as cheap and at least as accurate."""
-    front: list[Outcome] = []
-    for outcome in sorted(outcomes, key=lambda o: (cost.of(o), -o.accuracy)):
-        if not front or outcome.accuracy > front[-1].accuracy:
-            front.append(outcome)
-    return front
-
-
 def accuracy_chart(
     outcomes: Sequence[Outcome], yours: Outcome | None = None, join: Join | None = None, cost: Cost = TTFT
 ) -> Chart:
@@ -141,12 +133,15 @@ def accuracy_chart(
     def costs(found: Iterable[Outcome]) -> Values:
         return values([cost.scale * cost.of(outcome) for outcome in found])
 
+    def point(outcome: Outcome) -> Point:
+        return cost.of(outcome), outcome.accuracy
+
     names = list(dict.fromkeys(outcome.name for outcome in outcomes))
     marks: list[Line | Points] = []
-    best = pareto(outcomes, cost)
+    best = pareto(map(point, outcomes))
     if join == "front":
-        heights = values([outcome.accuracy for outcome in best])
-        marks.append(Line("best of the sweep", costs(best), heights, "muted", "dash", steps=True))
+        reached, heights = values([cost.scale * spent for spent, _ in best]), values([gain for _, gain in best])
+        marks.append(Line("best of the sweep", reached, heights, "muted", "dash", steps=True))
     for name, (role, symbol) in _styles(names).items():
         own = [outcome for outcome in outcomes if outcome.name == name]
         heights = values([outcome.accuracy for outcome in own])
@@ -156,14 +151,13 @@ def accuracy_chart(
         marks.append(Points("your run", costs([yours]), values([yours.accuracy]), ("your run",), "ink", "cross"))
     elif yours is not None:
         marks.append(Line("your run", costs([yours, yours]), values(_reach(outcomes)), "ink", "dash"))
-    on_front = {(o.name, o.setting) for o in best}
     rows = [
         (
             o.name,
             o.setting,
             percent(o.accuracy),
             cost.words(cost.of(o)),
-            "yes" if (o.name, o.setting) in on_front else "no",
+            "yes" if point(o) in best else "no",
         )
         for o in outcomes
     ]
