@@ -1,6 +1,8 @@
-"""The pruning methods, by name."""
+"""The pruning methods, by name: the project's, those of installed packages, and those registered in this process."""
 
 from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
 
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import SlimConfig
@@ -30,24 +32,27 @@ __all__ = [
     "selector_class",
 ]
 
+ENTRY_POINTS = "sliminfer.methods"  # the group under which a package names its methods, each as NAME = "MODULE:CLASS"
 _OWN = (Full, SlimInfer, Adaptive, FastKV, LazyLLM, GemFilter, Streaming, Random, Oracle)
 _METHODS: dict[str, type[Selector]] = {method.name: method for method in _OWN}
 
 
 def available() -> tuple[str, ...]:
-    """Names of the project's methods, the full model first; registered ones work by name but are not listed."""
-    return tuple(method.name for method in _OWN)
+    """Names of all methods, the full model first: whatever offers a choice of methods offers these."""
+    return tuple(dict.fromkeys((*_METHODS, *_installed())))
 
 
 def selector_class(name: str) -> type[Selector]:
     """The class of method `name`; raises ConfigError for an unknown one."""
+    if name not in _METHODS and name in (installed := _installed()):
+        register(_load(installed[name]))
     if name not in _METHODS:
-        raise ConfigError(f"Unknown method {name!r}: choose one of {', '.join(_METHODS)}.")
+        raise ConfigError(f"Unknown method {name!r}: choose one of {', '.join(available())}.")
     return _METHODS[name]
 
 
 def register(method: type[Selector]) -> type[Selector]:
-    """Make `method` known by its name to configs, engine and command line; usable as a class decorator."""
+    """Make `method` known by its name to whatever runs in this process; usable as a class decorator."""
     _METHODS[method.name] = method
     return method
 
@@ -65,3 +70,24 @@ def check_method(config: SlimConfig) -> None:
 def published(method: str, layers: int) -> SlimConfig:
     """The published setting of `method`, scaled to a model of `layers` layers."""
     return selector_class(method).published(layers)
+
+
+def _installed() -> dict[str, EntryPoint]:
+    """What installed packages name as their methods, by name; none of it is imported yet."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _load(point: EntryPoint) -> type[Selector]:
+    """The method that a package names; raises ConfigError where there is none under that name."""
+    owner = f"of package {point.dist.name}" if point.dist else "of an installed package"
+    try:
+        method = point.load()
+    except Exception as error:
+        raise ConfigError(
+            f"Method {point.name} {owner} cannot be loaded ({error}): repair the package, or uninstall it."
+        ) from error
+    if not (isinstance(method, type) and issubclass(method, Selector) and method.name == point.name):
+        raise ConfigError(
+            f"{point.value} {owner} is no method of the name {point.name}: correct its entry point, or uninstall it."
+        )
+    return method

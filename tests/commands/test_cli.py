@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.selectors.plugin import install, printed
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,14 +55,14 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def sliminfer(*args: object) -> subprocess.CompletedProcess[str]:
+def sliminfer(*args: object, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "sliminfer", *map(str, args)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=200,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(path)},
     )
 
 
@@ -140,3 +141,18 @@ def test_mistakes_end_with_one_line_and_code_2(args: list[str], words: str, mode
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_an_installed_method_runs_by_its_name(model_folder: Path, tmp_path: Path) -> None:
+    install(tmp_path, printed())
+    document = tmp_path / "log.txt"
+    document.write_text("The lamp of the north tower was lit at nine. " * 90)
+    done = sliminfer(
+        "run", "--document", document, "--question", "When?", "--model", model_folder, "--method", "keynorm",
+        "--max-new-tokens", 2, "--json", "-", path=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    jsonschema.validate(data, CONTRACT)
+    assert data["config"]["method"] == "keynorm"
+    assert data["pruned"]["kept"][0]["tokens"] < data["prompt_tokens"]

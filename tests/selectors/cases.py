@@ -1,4 +1,4 @@
-"""The methods under test, one line each, and what a run of any of them must equal."""
+"""The methods under test, and what a run of any of them must equal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers.cache_utils import DynamicCache
 
 from sliminfer.engine.slim import slim
 from sliminfer.schedule.config import PruneStep, SlimConfig
-from sliminfer.selectors import selector_class
+from sliminfer.selectors import available, selector_class
 
 TWICE = (PruneStep(2, 0.7), PruneStep(4, 0.5))
 ONCE = (PruneStep(3, 0.5),)
@@ -23,17 +23,21 @@ def case(method: str, steps: tuple[PruneStep, ...] = TWICE, **options: Any) -> S
     return SlimConfig(steps, method, options, block_size=8, sink=1, local=10, query_window=4, decode_block_size=8)
 
 
-# A new method gets all tests of the matrix by one line here: its name, its steps, its options.
-CASES = (
-    case("sliminfer"),
-    case("adaptive", mass=0.5, least=0.1),
-    case("fastkv", ONCE, pool=3),
-    case("lazyllm"),
-    case("gemfilter", ONCE),
-    case("streaming"),
-    case("random", seed=3),
-    case("oracle"),
-)
+# What a method is tested with where its own defaults are no test: on prompts as short as these.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "adaptive": {"mass": 0.5, "least": 0.1},
+    "fastkv": {"pool": 3},
+    "random": {"seed": 3},
+}
+
+
+def case_of(method: str) -> SlimConfig:
+    """What the matrix runs `method` with."""
+    return case(method, ONCE if selector_class(method).one_step else TWICE, **OPTIONS.get(method, {}))
+
+
+# Every method that there is goes through all tests of the matrix.
+CASES = tuple(case_of(method) for method in available() if method != "full")
 
 
 @dataclass(frozen=True)

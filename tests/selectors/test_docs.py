@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import types
 from pathlib import Path
@@ -12,22 +11,29 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from sliminfer import selectors
+from sliminfer.commands.eval import method_configs
 from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.dense_oracle import dense_logits
+from tests.selectors.cases import case_of, expected, run
+from tests.selectors.plugin import install, printed
 from tests.tiny import tiny_model, token_ids
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding-a-method.md"
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selectors, "_METHODS", dict(selectors._METHODS))
+    monkeypatch.delitem(sys.modules, "keynorm", raising=False)
 
 
 def test_the_printed_method_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selectors, "_METHODS", dict(selectors._METHODS))
-    source = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
+    source = printed()
     assert source.count("\n") <= 150
     module = types.ModuleType("keynorm")
     monkeypatch.setitem(sys.modules, "keynorm", module)
     exec(compile(source, "keynorm.py", "exec"), module.__dict__)
+    assert selectors.available()[-1] == "keynorm"
 
     model, ids, cache = tiny_model(), token_ids(101), DynamicCache()
     steps = (PruneStep(2, 0.7), PruneStep(4, 0.4))
@@ -44,3 +50,42 @@ def test_the_printed_method_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lowest[chosen].max() < lowest[others].min()
     with pytest.raises(ConfigError, match="heads is 0"):
         selectors.check_method(config.with_changes(options={"heads": 0}))
+
+
+def test_an_installed_method_is_available_and_fit_for_the_matrix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "keynorm" not in selectors.available()
+    install(tmp_path, printed())
+    monkeypatch.syspath_prepend(tmp_path)
+    assert selectors.available()[-1] == "keynorm"
+    with pytest.raises(ConfigError, match=r"Unknown method 'magic': choose one of full, .*, oracle, keynorm\.$"):
+        selectors.selector_class("magic")
+    assert "keynorm" not in sys.modules  # a name costs no import
+    assert method_configs(["sliminfer", "keynorm"], None, 12)["keynorm"].method == "keynorm"  # as `eval` is asked
+    model, ids, follow = tiny_model(), token_ids(101), token_ids(4, seed=9)
+    found = run(model, ids, follow, case_of("keynorm"))
+    assert len(found.kept[0][-1]) < 101
+    truth = expected(model, ids, follow, case_of("keynorm"), found)
+    torch.testing.assert_close(found.logits, truth, atol=3e-5, rtol=1e-5)
+    assert selectors.available().count("keynorm") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "words"),
+    [
+        ("import nowhere_at_all", "keynorm:KeyNorm", "keynorm of package keynorm cannot be loaded (No module named"),
+        ("", "keynorm:KeyNorm", "keynorm of package keynorm cannot be loaded (module 'keynorm' has no attribute"),
+        ("KeyNorm = 3", "keynorm:KeyNorm", "keynorm:KeyNorm of package keynorm is no method of the name keynorm"),
+        (None, "sliminfer.selectors.full:Full", "is no method of the name keynorm: correct its entry point"),
+    ],
+)
+def test_an_installed_method_that_is_broken_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str | None, target: str, words: str
+) -> None:
+    install(tmp_path, printed() if source is None else source, target)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError) as refusal:
+        selectors.selector_class("keynorm")
+    assert words in str(refusal.value)
+    assert selectors.selector_class("sliminfer").name == "sliminfer"

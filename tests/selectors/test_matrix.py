@@ -1,4 +1,4 @@
-"""Every method against the same rules. `cases.CASES` lists the methods; a new one needs one line there."""
+"""Every method against the same rules. `cases.CASES` holds whatever is available."""
 
 from __future__ import annotations
 
