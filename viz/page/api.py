@@ -21,7 +21,7 @@ from sliminfer.errors import SlimError
 from sliminfer.schedule.config import SlimConfig, parse_steps
 from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.page.asking import beats
-from viz.page.diffusion import find_passage
+from viz.page.passage import find_passage
 from viz.page.session import ResultStore
 from viz.page.site import Site
 from viz.page.stream import ENGINE_QUEUE, plain_message

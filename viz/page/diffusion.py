@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import gradio as gr
 from sliminfer.diffusion.plan import DiffusionPlan
 from sliminfer.diffusion.result import DiffusionResult
 from sliminfer.engine.request import RunRequest
-from sliminfer.errors import ConfigError, SlimError
+from sliminfer.errors import SlimError
 from sliminfer.schedule.blocks import Span
 from viz.figures.diffusion import attention_chart, finding, removal_chart, similarity_grid
 from viz.figures.words import escape, plural
@@ -22,6 +21,7 @@ from viz.page.asking import asked, beats
 from viz.page.controls import Controls
 from viz.page.curve import Curve
 from viz.page.panes import status
+from viz.page.passage import find_passage
 from viz.page.run_events import RunBar
 from viz.page.session import Visitor
 from viz.page.setup import Setup
@@ -80,25 +80,6 @@ def build() -> DiffusionTab:
     attention = curve.build("curve-attention")
     picture = gr.HTML("", elem_id="similarity", apply_default_css=False)
     return DiffusionTab(phrase, gr.State(None), every, take, start, words, attention, removal, picture)
-
-
-def find_passage(text: str, phrase: str, evidence: tuple[Span, ...], picked: Span | None = None) -> Span:
-    """Characters of `text` that `phrase` stands for: the evidence where it is empty, else its first place.
-
-    A place that was `picked` goes before the first one if `phrase` still stands there. White space and case need not
-    agree. Raises ConfigError where there is no such passage.
-    """
-    words = phrase.split()
-    if words and picked is not None and text[slice(*picked)].split() == words:
-        return picked
-    if not words:
-        if not evidence:
-            raise ConfigError("No passage is chosen: type some of the document's words, or take a suggested question.")
-        return evidence[0]
-    found = re.search(r"\s+".join(map(re.escape, words)), text, re.IGNORECASE)
-    if found is None:
-        raise ConfigError("The passage is not in the document: copy some of its words exactly.")
-    return found.start(), found.end()
 
 
 @dataclass(frozen=True)

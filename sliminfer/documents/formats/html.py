@@ -37,7 +37,7 @@ Token = tuple[str, str]
 def html_to_text(markup: str) -> str:
     """The text of an HTML or XHTML page, in time linear in its length; nesting depth does not matter."""
     reader = _Reader()
-    for tag, text in _tokens(markup):
+    for tag, text in _Scanner(markup).tokens():
         if not tag:
             reader.text(text)
         elif tag.startswith("/"):
@@ -47,47 +47,61 @@ def html_to_text(markup: str) -> str:
     return reader.flow.text()
 
 
-def _tokens(markup: str) -> Iterator[Token]:
-    """The page cut into text and tags. Whatever is still open at the end of the file is dropped, as browsers do."""
-    at = 0
-    while (opening := markup.find("<", at)) >= 0:
-        if opening > at:
-            yield "", _unescaped(markup[at:opening])
-        at, tokens = _at_bracket(markup, opening)
-        yield from tokens
-        if at < 0:
-            return
-    yield "", _unescaped(markup[at:])
+class _Scanner:
+    """Cuts a page into text and tags."""
 
+    def __init__(self, markup: str) -> None:
+        self._markup = markup
+        self._quotes_close = True
 
-def _at_bracket(markup: str, at: int) -> tuple[int, list[Token]]:
-    """What stands at the "<" at `at`, and where the scan goes on: -1 where it reaches to the end of the file."""
-    if named := _NAME.match(markup, at):
-        return _at_tag(markup, named)
-    if markup.startswith("<!--", at):
-        return _after(markup, "-->", at + 4), []
-    if markup.startswith("<![CDATA[", at):
-        end = _after(markup, "]]>", at + 9)
-        return end, [("", markup[at + 9 : end - 3 if end >= 0 else None])]
-    if markup.startswith(("<!", "<?", "</"), at):
-        return _after(markup, ">", at + 2), []
-    return at + 1, [("", "<")]
+    def tokens(self) -> Iterator[Token]:
+        """The whole page. Whatever is still open at the end of the file is dropped, as browsers do."""
+        markup, at = self._markup, 0
+        while (opening := markup.find("<", at)) >= 0:
+            if opening > at:
+                yield "", _unescaped(markup[at:opening])
+            at, tokens = self._at_bracket(opening)
+            yield from tokens
+            if at < 0:
+                return
+        yield "", _unescaped(markup[at:])
 
+    def _at_bracket(self, at: int) -> tuple[int, list[Token]]:
+        """What stands at the "<" at `at`, and where the scan goes on: -1 where it reaches to the end of the file."""
+        markup = self._markup
+        if named := _NAME.match(markup, at):
+            return self._at_tag(named)
+        if markup.startswith("<!--", at):
+            return _after(markup, "-->", at + 4), []
+        if markup.startswith("<![CDATA[", at):
+            end = _after(markup, "]]>", at + 9)
+            return end, [("", markup[at + 9 : end - 3 if end >= 0 else None])]
+        if markup.startswith(("<!", "<?", "</"), at):
+            return _after(markup, ">", at + 2), []
+        return at + 1, [("", "<")]
 
-def _at_tag(markup: str, named: re.Match[str]) -> tuple[int, list[Token]]:
-    rest = _REST_OF_TAG.match(markup, named.end())
-    end = rest.end() if rest else _after(markup, ">", named.end())
-    name = named[2].lower()
-    if named[1]:
-        return end, [(f"/{name}", "")]
-    # XHTML may close an element in its own tag.
-    if end < 0 or markup[end - 2] == "/":
-        return end, [(name, ""), (f"/{name}", "")]
-    if name not in _RAW:
-        return end, [(name, "")]
-    closing = _RAW[name].search(markup, end)
-    inside = markup[end : closing.start() if closing else None]
-    return (closing.start() if closing else -1), [(name, ""), ("", _unescaped(inside))]
+    def _at_tag(self, named: re.Match[str]) -> tuple[int, list[Token]]:
+        markup, end = self._markup, self._end_of_tag(named.end())
+        name = named[2].lower()
+        if named[1]:
+            return end, [(f"/{name}", "")]
+        # XHTML may close an element in its own tag.
+        if end < 0 or markup[end - 2] == "/":
+            return end, [(name, ""), (f"/{name}", "")]
+        if name not in _RAW:
+            return end, [(name, "")]
+        closing = _RAW[name].search(markup, end)
+        inside = markup[end : closing.start() if closing else None]
+        return (closing.start() if closing else -1), [(name, ""), ("", _unescaped(inside))]
+
+    def _end_of_tag(self, at: int) -> int:
+        """The position behind the ">" of the tag whose name ends at `at`, or -1."""
+        if self._quotes_close and (rest := _REST_OF_TAG.match(self._markup, at)):
+            return rest.end()
+        # Every ">" up to the end of the file is inside quotes. To look that far from each tag that follows would take
+        # the square of the length, so from here on quotes mean nothing.
+        self._quotes_close = False
+        return _after(self._markup, ">", at)
 
 
 def _after(markup: str, mark: str, at: int) -> int:
