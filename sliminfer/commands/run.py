@@ -46,7 +46,6 @@ def command(
     from sliminfer.engine.events import FirstToken, PromptReady, Token
     from sliminfer.engine.request import RunRequest
     from sliminfer.engine.result import RunResult
-    from sliminfer.model.prompts import build_prompt
     from sliminfer.selectors import budget as matching
 
     text = load_document(document).text
@@ -56,12 +55,13 @@ def command(
     }  # fmt: skip
     changes = {name: value for name, value in decoding.items() if value is not None}
     slim_config = options.make_config(loaded.layers, prune, preset, config, method, **changes)
-    if match_flops is not None:
-        prompt = build_prompt(loaded.tokenizer, text, question)
-        slim_config = matching.match_flops(slim_config, loaded.shape, len(prompt), match_flops, prompt.question)
     engine = SlimEngine(loaded)
     request = RunRequest(text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels)
-    events = engine.compare(request)
+    ready = engine.prepare(request)
+    if match_flops is not None:
+        prompt = ready.prompt
+        slim_config = matching.match_flops(slim_config, loaded.shape, len(prompt), match_flops, prompt.question)
+    events = engine.compare(ready.under(slim_config))
     engine.warm_up()
     quiet = json == "-"
     result = RunResult()

@@ -30,7 +30,7 @@ from sliminfer.diffusion.result import Board, DiffusionResult
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Failed, FirstToken, LayerDone, Token
 from sliminfer.engine.loop import LayerLoop
-from sliminfer.engine.request import RunRequest
+from sliminfer.engine.request import PromptRequest, Sampling
 from sliminfer.engine.sequence import Rows
 from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
@@ -68,12 +68,10 @@ def probe(
     blocks = removed_blocks(prompt, span, plan)
     if answer is not None and not answer:
         raise ConfigError("The answer to score is empty: give at least one token.")
-    document = prompt.text[slice(*prompt.document)]
-    wanted = plan.answer_tokens if answer is None else len(answer)
-    request = RunRequest(document, "the one of the prompt", max_new_tokens=wanted)
-    engine.prepare(request, prompt)
+    request = PromptRequest(prompt, Sampling(plan.answer_tokens if answer is None else len(answer)))
+    engine.prepare(request)
     board = Board(prompt, span, blocks, plan, loaded.layers, () if answer is None else tuple(answer))
-    return _guarded(_all(engine, request, prompt, blocks, plan, board), len(prompt))
+    return _guarded(_all(engine, request, blocks, plan, board), len(prompt))
 
 
 def local_attention(loop: LayerLoop, layer: int, rows: Rows, window: int) -> Tensor:
@@ -156,12 +154,12 @@ def _guarded(work: Iterator[DiffusionResult], tokens: int) -> Iterator[Diffusion
 
 @torch.inference_mode()
 def _all(
-    engine: SlimEngine, request: RunRequest, prompt: Prompt, blocks: tuple[int, ...], plan: DiffusionPlan, board: Board
+    engine: SlimEngine, request: PromptRequest, blocks: tuple[int, ...], plan: DiffusionPlan, board: Board
 ) -> Iterator[DiffusionResult]:
     """Answer, then the map and the attention, then the removals, in the order in which they tell most soonest."""
-    loaded = engine.loaded
+    loaded, prompt = engine.loaded, request.prompt
     if not board.answer:
-        yield from _answer(engine, request, prompt, board)
+        yield from _answer(engine, request, board)
     with slim(loaded.model, SlimConfig(method="full"), prompt.question) as loop:
         probes = Probes(loop, loaded, prompt, board.answer)
         for _ in _steps(probes, prompt, blocks, plan, board):
@@ -170,10 +168,10 @@ def _all(
     yield board.snapshot()
 
 
-def _answer(engine: SlimEngine, request: RunRequest, prompt: Prompt, board: Board) -> Iterator[DiffusionResult]:
+def _answer(engine: SlimEngine, request: PromptRequest, board: Board) -> Iterator[DiffusionResult]:
     """The full model's own answer, as the engine gives it."""
     answer: list[int] = []
-    for event in engine.run(request, "full", prompt=prompt):
+    for event in engine.run(request, "full"):
         if isinstance(event, Failed):
             raise SlimError(event.message)
         if isinstance(event, FirstToken | Token):

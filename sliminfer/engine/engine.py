@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-import time
 from collections.abc import Iterator
 
 import torch
@@ -16,12 +15,11 @@ from sliminfer.decode_policies import check_policy
 from sliminfer.engine.events import Compared, Event, Failed, Finished, Side, Stopped
 from sliminfer.engine.limits import NO_LIMITS, RunLimits
 from sliminfer.engine.metrics import Comparison
-from sliminfer.engine.request import RunRequest
+from sliminfer.engine.request import PromptRequest, Request, RunRequest
 from sliminfer.engine.side_run import SideRun
-from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
+from sliminfer.errors import MemoryLimitError, SlimError
 from sliminfer.model.devices import free_memory
 from sliminfer.model.loading import LoadedModel
-from sliminfer.model.prompts import Prompt, build_prompt
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.memory import check_memory
@@ -42,37 +40,31 @@ class SlimEngine:
         self._warm: set[Side] = set()
         self._pool = HostPool(pinned=loaded.device.type == "cuda")
 
-    def prepare(self, request: RunRequest, prompt: Prompt | None = None) -> Prompt:
-        """The request's prompt (or the given one); raises SlimError where it cannot be run on this model."""
-        request.config.check_model(self.loaded.shape.layers)
-        check_method(request.config)
-        check_policy(request.config)
-        if prompt is None:
-            prompt = build_prompt(self.loaded.tokenizer, request.document, request.question)
-        wanted = len(prompt) + request.max_new_tokens
-        if wanted > self.loaded.shape.context:
+    def prepare(self, request: Request) -> PromptRequest:
+        """`request` in tokens; raises SlimError where it cannot be run on this model."""
+        ready = request.tokenized(self.loaded.tokenizer)
+        prompt, config, longest = ready.prompt, ready.pruning.config, ready.sampling.max_new_tokens
+        config.check_model(self.loaded.shape.layers)
+        check_method(config)
+        check_policy(config)
+        if len(prompt) + longest > self.loaded.shape.context:
             raise MemoryLimitError(
-                f"The prompt has {len(prompt):,} tokens and the answer up to {request.max_new_tokens:,}, but "
+                f"The prompt has {len(prompt):,} tokens and the answer up to {longest:,}, but "
                 f"{self.loaded.name} reads at most {self.loaded.shape.context:,}: shorten the document."
             )
-        self.limits.check(len(prompt), request.max_new_tokens)
-        check_active(request.config, BlockMap.of(len(prompt), request.config, prompt.question))
-        try:
-            for span in request.evidence:
-                prompt.token_range(*span)
-        except ValueError as error:
-            raise ConfigError(f"The evidence is not in the document: {error}.") from error
-        return prompt
+        self.limits.check(len(prompt), longest)
+        check_active(config, BlockMap.of(len(prompt), config, prompt.question))
+        return ready
 
-    def _check_memory(self, tokens: int) -> None:
-        """Raise MemoryLimitError, with the numbers, where `tokens` tokens do not fit into what is free now."""
-        loaded = self.loaded
+    def _check_memory(self, ready: PromptRequest) -> None:
+        """Raise MemoryLimitError, with the numbers, where the full side does not fit into what is free now."""
+        loaded, tokens = self.loaded, len(ready.prompt) + ready.sampling.max_new_tokens
         spread = set((getattr(loaded.model, "hf_device_map", None) or {}).values()) or {loaded.device}
         free = sum(free_memory(torch.device(place)) for place in spread if place != "disk")
         size = loaded.model.dtype.itemsize
         check_memory(loaded.shape, tokens, size, loaded.attention, free, loaded.device_name)
 
-    def compare(self, request: RunRequest, stop: threading.Event | None = None) -> Iterator[Event]:
+    def compare(self, request: Request, stop: threading.Event | None = None) -> Iterator[Event]:
         """Events of the full run, then of the pruned run, then `Compared` if both finished.
 
         Closing the iterator, or setting `stop`, ends the run at the next layer boundary.
@@ -80,24 +72,16 @@ class SlimEngine:
         Raises:
             SlimError: the request cannot be run at all; raised before any event.
         """
-        started = time.perf_counter()
-        prompt = self.prepare(request)
-        self._check_memory(len(prompt) + request.max_new_tokens)
-        return self._compare(request, prompt, time.perf_counter() - started, stop)
+        ready = self.prepare(request)
+        self._check_memory(ready)
+        return self._compare(ready, stop)
 
-    def run(
-        self,
-        request: RunRequest,
-        side: Side = "pruned",
-        stop: threading.Event | None = None,
-        prompt: Prompt | None = None,
-    ) -> Iterator[Event]:
-        """Events of one side alone; see `compare`. `prompt` stands in for the request's own where it is given."""
-        started = time.perf_counter()
-        prompt = self.prepare(request, prompt)
+    def run(self, request: Request, side: Side = "pruned", stop: threading.Event | None = None) -> Iterator[Event]:
+        """Events of one side alone; see `compare`."""
+        ready = self.prepare(request)
         if side == "full":  # a pruned run takes less, by how much only the run can tell
-            self._check_memory(len(prompt) + request.max_new_tokens)
-        return self._run(request, prompt, side, time.perf_counter() - started, stop)
+            self._check_memory(ready)
+        return self._run(ready, side, stop)
 
     def warm_up(self, tokens: int = 512) -> None:
         """Run both sides once on a short text, so that the first real run is as fast as the next."""
@@ -107,13 +91,11 @@ class SlimEngine:
         for _ in self.compare(request):
             pass
 
-    def _compare(
-        self, request: RunRequest, prompt: Prompt, tokenize_s: float, stop: threading.Event | None
-    ) -> Iterator[Event]:
+    def _compare(self, ready: PromptRequest, stop: threading.Event | None) -> Iterator[Event]:
         finished: dict[str, Finished] = {}
         sides: tuple[Side, Side] = ("full", "pruned")
         for side in sides:
-            for event in self._run(request, prompt, side, tokenize_s, stop):
+            for event in self._run(ready, side, stop):
                 if isinstance(event, Finished):
                     finished[side] = event
                 yield event
@@ -121,17 +103,16 @@ class SlimEngine:
             full, pruned = finished["full"].metrics, finished["pruned"].metrics
             yield Compared("pruned", finished["pruned"].at, Comparison.of(full, pruned))
 
-    def _run(
-        self, request: RunRequest, prompt: Prompt, side: Side, tokenize_s: float, stop: threading.Event | None
-    ) -> Iterator[Event]:
+    def _run(self, ready: PromptRequest, side: Side, stop: threading.Event | None) -> Iterator[Event]:
+        tokens = len(ready.prompt)
         with self._turn:
-            run = SideRun(self.loaded, request, prompt, side, tokenize_s, side in self._warm, self._pool)
+            run = SideRun(self.loaded, ready, side, side in self._warm, self._pool)
             outcome = "stopped"
             try:
                 for event in run.events():
                     if self.limits.overdue(run.elapsed()) and not isinstance(event, Finished):
                         raise MemoryLimitError(
-                            f"The {side} run of {len(prompt):,} tokens held the device for longer than "
+                            f"The {side} run of {tokens:,} tokens held the device for longer than "
                             f"{self.limits.seconds:g} s: use a shorter document or a shorter answer."
                         )
                     yield event
@@ -147,7 +128,7 @@ class SlimEngine:
                 if _out_of_memory(error):
                     outcome = "out of memory"
                     told = (
-                        f"The {side} run of {len(prompt):,} tokens does not fit in memory: use a shorter document, "
+                        f"The {side} run of {tokens:,} tokens does not fit in memory: use a shorter document, "
                         "a smaller model or prune earlier."
                     )
                 else:
@@ -160,7 +141,7 @@ class SlimEngine:
                 if outcome == "out of memory" and self.loaded.device.type == "cuda":
                     gc.collect()
                     torch.cuda.empty_cache()  # what is kept in pieces too small may be one that is large enough
-                known = {"model": self.loaded.name, "side": side, "outcome": outcome, "prompt_tokens": len(prompt)}
+                known = {"model": self.loaded.name, "side": side, "outcome": outcome, "prompt_tokens": tokens}
                 _log.info("run", extra={**known, "seconds": round(run.elapsed(), 3)})
 
 

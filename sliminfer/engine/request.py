@@ -1,17 +1,99 @@
-"""What a caller asks of the engine."""
+"""What a caller asks of the engine, and what it is made of: a prompt, sampling, pruning."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from sliminfer.errors import ConfigError
+from sliminfer.model.prompts import Prompt, build_prompt
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How the answer is drawn, on both sides.
+
+    Attributes:
+        max_new_tokens: longest answer.
+        temperature, top_p, seed: temperature 0 is greedy.
+        ignore_eos: go on to `max_new_tokens` even past the end of the answer, for timing.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"{self.max_new_tokens} new tokens are no answer: ask for at least 1.")
+        if not 0.0 <= self.temperature <= 5.0 or not 0.0 < self.top_p <= 1.0:
+            raise ConfigError("Temperature must lie between 0 and 5 and top-p above 0 and up to 1.")
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What the pruned side does to the prompt.
+
+    Attributes:
+        config: the prune steps, and what chooses at each.
+        evidence: token ranges of the prompt that hold the answer, where known.
+    """
+
+    config: SlimConfig = field(default_factory=SlimConfig)
+    evidence: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptRequest:
+    """A request in tokens: what the engine runs.
+
+    Attributes:
+        prompt: the tokens to read.
+        sampling, pruning: see there.
+        kernels: "auto", "torch" or "triton".
+        tokenize_s: seconds that making the prompt took; 0 for one that came ready.
+
+    Raises:
+        ConfigError: the prompt is empty, or a span of `pruning` lies outside it.
+    """
+
+    prompt: Prompt
+    sampling: Sampling = Sampling()
+    pruning: Pruning = Pruning()
+    kernels: str = "auto"
+    tokenize_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not len(self.prompt):
+            raise ConfigError("The prompt is empty: give it at least one token.")
+        for start, end in self.pruning.evidence:
+            if not 0 <= start < end <= len(self.prompt):
+                raise ConfigError(
+                    f"The evidence, tokens {start} to {end}, is not in the prompt of {len(self.prompt)}: "
+                    "give spans within it."
+                )
+
+    def tokenized(self, tokenizer: Any) -> PromptRequest:
+        """Itself: it is in tokens already."""
+        return self
+
+    def under(self, config: SlimConfig) -> PromptRequest:
+        """The same under another pruning."""
+        return replace(self, pruning=replace(self.pruning, config=config))
+
+
+@dataclass(frozen=True)
 class RunRequest:
-    """What a visitor asks.
+    """What a visitor asks: a question about a document, with everything else that a `PromptRequest` is made of.
 
     Attributes:
         document: the text to read.
@@ -22,6 +104,9 @@ class RunRequest:
         evidence: character spans of the document that hold the answer, where known.
         kernels: "auto", "torch" or "triton".
         ignore_eos: go on to `max_new_tokens` even past the end of the answer, for timing.
+
+    Raises:
+        ConfigError: document or question is empty, or see `Sampling`.
     """
 
     document: str
@@ -40,7 +125,35 @@ class RunRequest:
             raise ConfigError("The document is empty: upload, paste or choose one.")
         if not self.question.strip():
             raise ConfigError("The question is empty: type what you want to know about the document.")
-        if self.max_new_tokens < 1:
-            raise ConfigError(f"{self.max_new_tokens} new tokens are no answer: ask for at least 1.")
-        if not 0.0 <= self.temperature <= 5.0 or not 0.0 < self.top_p <= 1.0:
-            raise ConfigError("Temperature must lie between 0 and 5 and top-p above 0 and up to 1.")
+        _ = self.sampling  # checks its values
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the answer is drawn."""
+        return Sampling(self.max_new_tokens, self.temperature, self.top_p, self.seed, self.ignore_eos)
+
+    def tokenized(self, tokenizer: Any) -> PromptRequest:
+        """The same in the tokens of `tokenizer`, through its chat template.
+
+        Raises:
+            ConfigError: the evidence is not in the document.
+        """
+        started = time.perf_counter()
+        prompt = build_prompt(tokenizer, self.document, self.question)
+        pruning = Pruning(self.config, in_tokens(prompt, self.evidence))
+        return PromptRequest(prompt, self.sampling, pruning, self.kernels, time.perf_counter() - started)
+
+
+Request: TypeAlias = RunRequest | PromptRequest
+
+
+def in_tokens(prompt: Prompt, evidence: Sequence[Span]) -> tuple[Span, ...]:
+    """Character spans of the document as token ranges of `prompt`.
+
+    Raises:
+        ConfigError: a span is not in the document.
+    """
+    try:
+        return tuple(prompt.token_range(*span) for span in evidence)
+    except ValueError as error:
+        raise ConfigError(f"The evidence is not in the document: {error}.") from error

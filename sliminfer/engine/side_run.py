@@ -27,11 +27,10 @@ from sliminfer.engine.events import (
 from sliminfer.engine.loop import LayerTick
 from sliminfer.engine.meters import PeakMemory, synchronize
 from sliminfer.engine.metrics import KeptAtLayer, KVBytes, RunMetrics
-from sliminfer.engine.request import RunRequest
+from sliminfer.engine.request import PromptRequest
 from sliminfer.engine.sampling import Detokenizer, Sampler
 from sliminfer.engine.slim import slim
 from sliminfer.model.loading import LoadedModel
-from sliminfer.model.prompts import Prompt
 from sliminfer.ops import dispatch as ops
 from sliminfer.ops.linear import linear
 from sliminfer.schedule.blocks import BlockMap, to_ranges
@@ -46,23 +45,20 @@ class SideRun:
     def __init__(
         self,
         loaded: LoadedModel,
-        request: RunRequest,
-        prompt: Prompt,
+        request: PromptRequest,
         side: Side,
-        tokenize_s: float,
         warm: bool,
         pool: HostPool,
     ) -> None:
-        self.loaded, self.request, self.prompt, self.side = loaded, request, prompt, side
-        self.tokenize_s, self.warm = tokenize_s, warm
-        self.config = request.config if side == "pruned" else SlimConfig(method="full")
-        evidence = tuple(prompt.token_range(*span) for span in request.evidence)
-        self.slimmed = slim(loaded.model, self.config, prompt.question, evidence, request.kernels)
+        self.loaded, self.request, self.side, self.warm = loaded, request, side, warm
+        self.prompt, self.sampling = prompt, sampling = request.prompt, request.sampling
+        self.config = request.pruning.config if side == "pruned" else SlimConfig(method="full")
+        self.slimmed = slim(loaded.model, self.config, prompt.question, request.pruning.evidence, request.kernels)
         self.cache = make_cache(
             self.config,
             loaded.shape.layers,
             BlockMap.of(len(prompt), self.config, prompt.question),
-            reserve=request.max_new_tokens,
+            reserve=sampling.max_new_tokens,
             pool=pool,
         )
         self.started, self.paused = time.perf_counter(), 0.0
@@ -101,9 +97,9 @@ class SideRun:
         ids = torch.tensor([self.prompt.ids], device=device)
         synchronize(device)
         self.started, self.paused = time.perf_counter(), 0.0
-        yield PromptReady(self.side, 0.0, self.prompt, self.tokenize_s, len(self.loop.layers))
+        yield PromptReady(self.side, 0.0, self.prompt, self.request.tokenize_s, len(self.loop.layers))
         logits = self._logits((yield from self._prefill(ids)))
-        sampler = Sampler(self.request.temperature, self.request.top_p, self.request.seed)
+        sampler = Sampler(self.sampling.temperature, self.sampling.top_p, self.sampling.seed)
         token = sampler(logits)
         tokens, token_at = [token], [self.elapsed()]
         first_logits = logits.float().cpu().numpy()
@@ -113,7 +109,7 @@ class SideRun:
         self.loop.place(self.cache)
         prompt_kv = self._held()
         yield from self._cache_news()
-        while len(tokens) < self.request.max_new_tokens and not self._ends(token):
+        while len(tokens) < self.sampling.max_new_tokens and not self._ends(token):
             token = sampler(self._logits(self._decode(token)))
             tokens.append(token)
             token_at.append(self.elapsed())
@@ -154,7 +150,7 @@ class SideRun:
         return linear(self.loaded.model.get_output_embeddings(), states[:, -1])[0]
 
     def _ends(self, token: int) -> bool:
-        return token in self.loaded.eos and not self.request.ignore_eos
+        return token in self.loaded.eos and not self.sampling.ignore_eos
 
     def _cache_news(self) -> Generator[Event, None, None]:
         for change in self.cache.drain_events():
@@ -204,7 +200,7 @@ class SideRun:
             prompt_tokens=len(self.prompt),
             new_tokens=len(tokens),
             ttft_s=token_at[0],
-            tokenize_s=self.tokenize_s,
+            tokenize_s=self.request.tokenize_s,
             select_s=self.loop.stopwatch.seconds("select"),
             decode_tokens_per_s=(len(tokens) - 1) / decode_s if len(tokens) > 1 else math.nan,
             token_at=tuple(token_at),

@@ -14,8 +14,8 @@ import torch
 
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import BlocksPruned, Failed
-from sliminfer.engine.request import RunRequest
 from sliminfer.errors import SlimError
+from sliminfer.evaluate.evaluate import item_request
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import PromptView, PruneView, Selection, make_selector, register
@@ -76,9 +76,8 @@ def probe(engine: SlimEngine, items: Sequence[EvalItem], rules: Mapping[str, Sli
 def _probe_one(engine: SlimEngine, item: EvalItem, rules: Mapping[str, SlimConfig]) -> dict[str, float]:
     any_rule = next(iter(rules.values()))
     config = SlimConfig(steps=any_rule.steps[:1], method=Probe.name, score_layer=any_rule.score_layer)
-    request = RunRequest(item.document, item.question, config, max_new_tokens=1, evidence=item.evidence)
     Probe.rules, Probe.found = rules, {}
-    events = engine.run(request, prompt=item.prompt(engine.loaded.tokenizer))
+    events = engine.run(item_request(engine, item).under(config))
     for event in events:
         if isinstance(event, Failed):
             raise SlimError(event.message)

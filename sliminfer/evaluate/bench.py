@@ -21,7 +21,7 @@ from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Failed, Finished
 from sliminfer.engine.meters import PeakMemory, synchronize
 from sliminfer.engine.metrics import RunMetrics
-from sliminfer.engine.request import RunRequest
+from sliminfer.engine.request import PromptRequest, Pruning, Sampling
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.model.attention import choose_attention, stock_attention
 from sliminfer.model.devices import resolve_device, resolve_dtype
@@ -137,7 +137,7 @@ def random_prompt(loaded: LoadedModel, tokens: int, seed: int = 0) -> Prompt:
     """A prompt of `tokens` random ids whose last 32 tokens count as the question."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(3, loaded.shape.vocab, (tokens,), generator=generator).tolist()
-    return Prompt(tuple(ids), "", ((0, 0),) * tokens, (0, 0), (max(0, tokens - _QUESTION_TOKENS), tokens))
+    return Prompt.of_ids(ids, _QUESTION_TOKENS)
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
@@ -243,8 +243,9 @@ def _rows(
 def time_ours(
     engine: SlimEngine, prompt: Prompt, config: SlimConfig | None, new_tokens: int, kernels: str
 ) -> tuple[float, float, int, RunMetrics]:
-    request = RunRequest("random ids", "?", config or SlimConfig(), new_tokens, ignore_eos=True, kernels=kernels)
-    for event in engine.run(request, "full" if config is None else "pruned", prompt=prompt):
+    pruning = Pruning() if config is None else Pruning(config)
+    request = PromptRequest(prompt, Sampling(new_tokens, ignore_eos=True), pruning, kernels)
+    for event in engine.run(request, "full" if config is None else "pruned"):
         if isinstance(event, Failed):
             raise SlimError(event.message)
         if isinstance(event, Finished):

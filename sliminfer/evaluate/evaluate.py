@@ -11,11 +11,11 @@ from functools import cache
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Failed, Finished, Side
 from sliminfer.engine.metrics import Comparison, RunMetrics
-from sliminfer.engine.request import RunRequest
+from sliminfer.engine.request import PromptRequest, Pruning, Sampling, in_tokens
 from sliminfer.evaluate.provenance import commit, hardware
 from sliminfer.evaluate.records import FULL, Record, RecordStore, run_key
 from sliminfer.evaluate.shards import Shard
-from sliminfer.model.prompts import Prompt
+from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.tasks.items import EvalItem, EvalSuite
 
@@ -141,17 +141,23 @@ def run_work(engine: SlimEngine, work: Work, missing: set[str]) -> Iterator[Reco
     """Records of one example for the full model and the variants whose keys are `missing`."""
     item = work.suite.item(work.context, work.index)
     origin = Origin(_commit(), hardware(engine.loaded))
-    prompt = item.prompt(engine.loaded.tokenizer)
-    full = _run(engine, item, prompt, SlimConfig(method=FULL), "full")
+    asked = item_request(engine, item)
+    full = _run(engine, asked, "full")
     for key, variant in zip(work.keys, (None, *work.variants), strict=True):
         if key in missing:
-            run = full if variant is None else _run(engine, item, prompt, variant.config, "pruned")
-            yield _record(item, prompt, variant, run, full, origin)
+            run = full if variant is None else _run(engine, asked.under(variant.config), "pruned")
+            yield _record(item, asked, variant, run, full, origin)
 
 
-def evidence_kept(prompt: Prompt, item: EvalItem, metrics: RunMetrics) -> tuple[float, ...]:
-    """Share of the evidence's tokens that pass each prune step; empty where no evidence is known."""
-    wanted = {i for span in item.evidence for i in range(*prompt.token_range(*span))}
+def item_request(engine: SlimEngine, item: EvalItem) -> PromptRequest:
+    """What `item` asks of the engine's model, in its own prompt format; raises SlimError where it cannot."""
+    prompt = item.prompt(engine.loaded.tokenizer)
+    return PromptRequest(prompt, Sampling(item.max_new_tokens), Pruning(evidence=in_tokens(prompt, item.evidence)))
+
+
+def evidence_kept(evidence: Sequence[Span], metrics: RunMetrics) -> tuple[float, ...]:
+    """Share of the tokens of `evidence` that pass each prune step; empty where no evidence is known."""
+    wanted = {i for span in evidence for i in range(*span)}
     if not wanted:
         return ()
     return tuple(
@@ -159,13 +165,10 @@ def evidence_kept(prompt: Prompt, item: EvalItem, metrics: RunMetrics) -> tuple[
     )
 
 
-def _run(engine: SlimEngine, item: EvalItem, prompt: Prompt, config: SlimConfig, side: Side) -> Finished | str:
+def _run(engine: SlimEngine, asked: PromptRequest, side: Side) -> Finished | str:
     """The last event of a run, or why it failed."""
-    request = RunRequest(
-        item.document, item.question, config, max_new_tokens=item.max_new_tokens, evidence=item.evidence
-    )
     last = None
-    for event in engine.run(request, side, prompt=prompt):
+    for event in engine.run(asked, side):
         last = event
     if isinstance(last, Finished):
         return last
@@ -174,7 +177,7 @@ def _run(engine: SlimEngine, item: EvalItem, prompt: Prompt, config: SlimConfig,
 
 def _record(
     item: EvalItem,
-    prompt: Prompt,
+    asked: PromptRequest,
     variant: Variant | None,
     run: Finished | str,
     full: Finished | str,
@@ -206,7 +209,7 @@ def _record(
         kv_ratio=against.kv_bytes,
         first_token_kl=against.first_token_kl,
         agreement=against.agreement,
-        evidence_kept=evidence_kept(prompt, item, metrics),
+        evidence_kept=evidence_kept(asked.pruning.evidence, metrics),
         **asdict(origin),
     )
 

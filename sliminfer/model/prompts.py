@@ -3,6 +3,7 @@ in the text, so that what happens to a token can be drawn on the document itself
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,12 @@ class Prompt:
     spans: tuple[Span, ...]
     document: Span
     question: Span
+
+    @classmethod
+    def of_ids(cls, ids: Sequence[int], question_tokens: int) -> Prompt:
+        """A prompt of bare token ids with no text behind them, the last `question_tokens` of which ask."""
+        tokens = len(ids)
+        return cls(tuple(ids), "", ((0, 0),) * tokens, (0, 0), (max(0, tokens - question_tokens), tokens))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -19,7 +19,7 @@ from sliminfer.diffusion.probe import Probes, local_attention, probe
 from sliminfer.diffusion.result import DiffusionResult
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import FirstToken, Token
-from sliminfer.engine.request import RunRequest
+from sliminfer.engine.request import PromptRequest, Sampling
 from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError, MemoryLimitError
 from sliminfer.model.loading import LoadedModel
@@ -237,8 +237,7 @@ def test_a_result_becomes_strict_json(llama: LoadedModel, done: DiffusionResult)
 
 def test_the_answer_is_the_full_models_own(llama: LoadedModel) -> None:
     prompt = prompt_of(llama)
-    request = RunRequest(TEXT, "who wrote it down?", max_new_tokens=PLAN.answer_tokens)
-    events = SlimEngine(llama).run(request, "full", prompt=prompt)
+    events = SlimEngine(llama).run(PromptRequest(prompt, Sampling(PLAN.answer_tokens)), "full")
     own = tuple(event.token for event in events if isinstance(event, FirstToken | Token))
     assert finished(llama, answer=None).answer == own
 

@@ -49,14 +49,14 @@ def test_a_borrowed_run_is_the_run(engine: zero.BorrowingEngine) -> None:
 
 
 def test_every_event_survives_the_way_between_the_processes(engine: zero.BorrowingEngine) -> None:
-    for item in zero._lent("tiny", "both", REQUEST, engine.prepare(REQUEST)):
+    for item in zero._lent("tiny", "both", engine.prepare(REQUEST)):
         copy = pickle.loads(pickle.dumps(item))
         assert type(copy) is type(item)
         assert copy.side == item.side
 
 
 def _in_fork(send: Any) -> None:
-    for event in zero._ENGINES["tiny"].on_device("pruned", REQUEST, zero._ENGINES["tiny"].prepare(REQUEST)):
+    for event in zero._ENGINES["tiny"].on_device("pruned", zero._ENGINES["tiny"].prepare(REQUEST)):
         send.send(event)
     send.close()
 
@@ -97,7 +97,7 @@ def test_a_refusal_keeps_its_words(engine: zero.BorrowingEngine) -> None:
 
 
 def test_a_borrowed_measurement_is_the_measurement(engine: zero.BorrowingEngine) -> None:
-    prompt = engine.prepare(REQUEST)
+    prompt = engine.prepare(REQUEST).prompt
     *_, own = probe(SlimEngine(engine.loaded), prompt, SPAN, PLAN)
     *_, borrowed = zero.probing(engine, prompt, SPAN, PLAN)
     assert borrowed.to_dict() == own.to_dict()
@@ -105,7 +105,7 @@ def test_a_borrowed_measurement_is_the_measurement(engine: zero.BorrowingEngine)
 
 
 def test_a_measurement_that_is_refused_keeps_its_words(engine: zero.BorrowingEngine) -> None:
-    prompt = engine.prepare(REQUEST)
+    prompt = engine.prepare(REQUEST).prompt
     with pytest.raises(ConfigError, match="always kept"):
         list(zero.probing(engine, prompt, (0, 1), PLAN))
 
@@ -117,7 +117,7 @@ def test_a_measurement_ends_with_what_it_knows_when_its_time_is_up(
     engine = kind(replace(tiny_loaded(layers=12), name="hurried"), RunLimits(seconds=60))
     clock = itertools.count(step=20)  # every look at it takes 20 s
     monkeypatch.setattr(zero, "monotonic", lambda: next(clock))
-    results = list(zero.probing(engine, engine.prepare(REQUEST), SPAN, PLAN))
+    results = list(zero.probing(engine, engine.prepare(REQUEST).prompt, SPAN, PLAN))
     assert len(results) == 4
     assert 0 < results[-1].done < results[-1].total
 
@@ -134,9 +134,9 @@ def test_the_loan_grows_with_the_work_and_stays_within_the_limit(engine: zero.Bo
     assert lengths == sorted(lengths)
     assert engine.loan_seconds(10**12, 4) == 60
     assert engine.loan_seconds(1000, 8) < engine.loan_seconds(1000, 16)
-    prompt = engine.prepare(REQUEST)
-    assert 1 <= zero._seconds("tiny", "both", REQUEST, prompt) <= 60
-    assert 1 <= zero._probe_seconds("tiny", prompt, SPAN, PLAN) <= 60
+    ready = engine.prepare(REQUEST)
+    assert 1 <= zero._seconds("tiny", "both", ready) <= 60
+    assert 1 <= zero._probe_seconds("tiny", ready.prompt, SPAN, PLAN) <= 60
 
 
 def test_app_imports_spaces_before_anything_that_could_touch_cuda() -> None:

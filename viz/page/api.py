@@ -131,7 +131,7 @@ def add(site: Site) -> None:
 
             def measure() -> Iterator[DiffusionResult]:
                 engine = site.shelf.engine(name)
-                prompt = engine.prepare(request)
+                prompt = engine.prepare(request).prompt
                 depth = engine.loaded.layers
                 fitting = DiffusionPlan.for_model(engine.loaded, len(prompt))
                 plan = replace(DiffusionPlan.every_layer(depth) if every_layer else fitting, seed=seed)

@@ -147,7 +147,7 @@ class DiffusionEvents:
 
     def _results(self, setup: Setup, wanted: RunRequest, passage: Span, every: bool) -> Generator[DiffusionResult]:
         engine = self.site.shelf.engine(setup.model)
-        prompt = engine.prepare(wanted)
+        prompt = engine.prepare(wanted).prompt
         depth = engine.loaded.layers
         plan = DiffusionPlan.for_model(engine.loaded, len(prompt), self.site.probe_flops)
         if every:

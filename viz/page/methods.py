@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -146,16 +146,16 @@ class MethodsEvents:
         The first run of a series is slowed down by a browser that still draws, on a machine that it shares.
         """
         engine = self.site.shelf.engine(setup.model)
-        prompt = engine.prepare(wanted)
+        ready = engine.prepare(wanted)
         shape = engine.loaded.shape
         for name in chosen:
             own = wanted.config if name == wanted.config.method else published(name, shape.layers)
-            configs[name] = match_flops(own, shape, len(prompt), speedup, prompt.question)
+            configs[name] = match_flops(own, shape, len(ready.prompt), speedup, ready.prompt.question)
         full: Side = "full"
-        yield from engine.run(wanted, full)
+        yield from engine.run(ready, full)
         for name in chosen:
-            yield from engine.run(replace(wanted, config=configs[name]), "pruned")
-        yield from engine.run(wanted, full)
+            yield from engine.run(ready.under(configs[name]), "pruned")
+        yield from engine.run(ready, full)
 
     def _drawn(
         self,

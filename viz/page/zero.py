@@ -30,7 +30,7 @@ from sliminfer.diffusion.result import DiffusionResult
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Event, Side, Stopped
 from sliminfer.engine.limits import NO_LIMITS, RunLimits
-from sliminfer.engine.request import RunRequest
+from sliminfer.engine.request import PromptRequest, Request
 from sliminfer.engine.result import RunResult
 from sliminfer.errors import SlimError
 from sliminfer.model.loading import LoadedModel
@@ -58,32 +58,24 @@ class BorrowingEngine(SlimEngine):
         super().__init__(loaded, limits)
         _ENGINES[loaded.name] = self
 
-    def compare(self, request: RunRequest, stop: threading.Event | None = None) -> Iterator[Event]:
-        return self._borrowed("both", request, self.prepare(request), stop)
+    def compare(self, request: Request, stop: threading.Event | None = None) -> Iterator[Event]:
+        return self._borrowed("both", self.prepare(request), stop)
 
-    def run(
-        self,
-        request: RunRequest,
-        side: Side = "pruned",
-        stop: threading.Event | None = None,
-        prompt: Prompt | None = None,
-    ) -> Iterator[Event]:
-        return self._borrowed(side, request, self.prepare(request, prompt), stop)
+    def run(self, request: Request, side: Side = "pruned", stop: threading.Event | None = None) -> Iterator[Event]:
+        return self._borrowed(side, self.prepare(request), stop)
 
-    def on_device(self, what: What, request: RunRequest, prompt: Prompt) -> Iterator[Event]:
+    def on_device(self, what: What, request: PromptRequest) -> Iterator[Event]:
         """The run itself; only in the worker that holds the GPU."""
-        return super().compare(request) if what == "both" else super().run(request, what, prompt=prompt)
+        return super().compare(request) if what == "both" else super().run(request, what)
 
     def loan_seconds(self, tokens: float, new_tokens: int) -> float:
         """How long to borrow the GPU for `tokens` tokens through all layers and `new_tokens` decode steps."""
         work = 2 * self.loaded.shape.params * tokens / PREFILL_FLOPS_PER_S + TOKEN_S * new_tokens
         return min(START_S + work, self.limits.seconds or LONGEST_S)
 
-    def _borrowed(
-        self, what: What, request: RunRequest, prompt: Prompt, stop: threading.Event | None
-    ) -> Iterator[Event]:
+    def _borrowed(self, what: What, request: PromptRequest, stop: threading.Event | None) -> Iterator[Event]:
         result = RunResult()
-        with _loan(_lent(self.loaded.name, what, request, prompt)) as events:
+        with _loan(_lent(self.loaded.name, what, request)) as events:
             for event in events:
                 result = result.after(event)
                 yield event
@@ -124,20 +116,20 @@ def _without_refusals(items: Iterator[Any]) -> Iterator[Any]:
         yield item
 
 
-def _seconds(name: str, what: What, request: RunRequest, prompt: Prompt) -> int:
+def _seconds(name: str, what: What, request: PromptRequest) -> int:
     """Duration of the loan for a call of `_lent` with these arguments."""
     sides = 2 if what == "both" else 1
-    return round(_ENGINES[name].loan_seconds(sides * len(prompt), sides * request.max_new_tokens))
+    return round(_ENGINES[name].loan_seconds(sides * len(request.prompt), sides * request.sampling.max_new_tokens))
 
 
 @GPU(duration=_seconds)
-def _lent(name: str, what: What, request: RunRequest, prompt: Prompt) -> Iterator[Event | SlimError]:
+def _lent(name: str, what: What, request: PromptRequest) -> Iterator[Event | SlimError]:
     """Events of a run by the engine of model `name`, in the worker that holds the GPU.
 
     A refusal comes as the last item, since an exception would reach the page without its words.
     """
     try:
-        yield from _ENGINES[name].on_device(what, request, prompt)
+        yield from _ENGINES[name].on_device(what, request)
     except SlimError as error:
         yield error
 
