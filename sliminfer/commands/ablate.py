@@ -36,13 +36,15 @@ def command(
     markdown: Annotated[Path | None, typer.Option(help="Document whose measured table is to be replaced.")] = None,
 ) -> None:
     """Compare the scoring rule's choices: softmax, max or mean, units, blocks, keys, query window."""
-    asked = dict(locals())  # before anything else is a local
     from sliminfer.evaluate.ablate import ablation_table, rules
     from sliminfer.evaluate.ablate_probe import probe_table
     from sliminfer.selectors.budget import flop_speedup
 
-    data = measuring.DATA
-    job = measuring.prepare(suite, context, examples, seed, filler, data, False, model, device, dtype, attention)
+    asked = measuring.Asked(
+        suite=suite, context=context, examples=examples, seed=seed, model=model, filler=filler, data=measuring.DATA,
+        download=False, device=device, dtype=dtype, attention=attention,
+    )  # fmt: skip
+    job = measuring.prepare(asked)
     loaded = job.engine.loaded
     base = options.make_config(loaded.layers, prune, preset)
     variants: dict[int, list[Variant]] = {}
@@ -51,7 +53,7 @@ def command(
         target = flop_speedup(base, loaded.shape, len(prompt), prompt.question)
         solved = [measuring.solve(job, label, made, length, target) for label, made in rules(base).items()]
         variants[length] = [variant for variant in solved if variant is not None]
-    path = measuring.result_path(json, "ablate", asked)
+    path = asked.result_path(json, "ablate", answered=answered, prune=prune, preset=preset)
     shares = evidence_shares(job, variants)
     records = measuring.measure(job, variants, path, "ablate", end=min(answered, examples))
     if not job.shard.first:

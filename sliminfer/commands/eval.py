@@ -35,12 +35,15 @@ def command(
     json: measuring.Result = None,
 ) -> None:
     """Ask seeded questions about long texts, on the full model and under each pruning method."""
-    asked = dict(locals())  # before anything else is a local
     from sliminfer.evaluate.evaluate import Variant
 
     names = [name for name in (part.strip() for part in methods.split(",")) if name and name != "full"]
     targets = [] if match_flops is None else measuring.numbers(match_flops, "--match-flops")
-    job = measuring.prepare(suite, context, examples, seed, filler, data, download, model, device, dtype, attention)
+    asked = measuring.Asked(
+        suite=suite, context=context, examples=examples, seed=seed, model=model, filler=filler, data=data,
+        download=download, device=device, dtype=dtype, attention=attention,
+    )  # fmt: skip
+    job = measuring.prepare(asked)
     layers = job.engine.loaded.layers
     asked_for = prune is not None or config is not None or preset != DEFAULT_PRESET
     base = options.make_config(layers, prune, preset, config) if asked_for else None
@@ -57,7 +60,9 @@ def command(
     else:
         plain = [Variant(name, made) for name, made in configs.items()]
         variants = dict.fromkeys(job.contexts, plain)
-    path = measuring.result_path(json, "eval", asked)
+    path = asked.result_path(
+        json, "eval", methods=methods, prune=prune, preset=preset, config=config, match_flops=match_flops
+    )
     records = measuring.measure(job, variants, path, "eval")
     if job.shard.first:
         measuring.finish(measuring.result(job, variants, records), json, path)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +46,34 @@ Result = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What every measuring command is asked by its options, under their names: which model, and what to ask it."""
+
+    suite: str
+    context: str
+    examples: int
+    seed: int
+    model: str
+    filler: Path | None
+    data: Path
+    download: bool
+    device: str
+    dtype: str
+    attention: str
+
+    def result_path(self, json_option: str | None, kind: str, **compared: object) -> Path:
+        """Where the result goes: as `--json` says, or a place in runs/ that the same options find again.
+
+        `compared` are the options of the command `kind` that say what is compared.
+        """
+        if json_option not in (None, "-"):
+            assert json_option is not None
+            return Path(json_option)
+        text = json.dumps(asdict(self) | compared, sort_keys=True, default=str)
+        return Path("runs") / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+
+
 @dataclass(frozen=True)
 class Job:
     """A model, what to ask it, and this process's part in it."""
@@ -63,38 +91,26 @@ class Job:
         return self.suites[0].item(context, 0).prompt(self.engine.loaded.tokenizer)
 
 
-def prepare(
-    suite: str,
-    context: str,
-    examples: int,
-    seed: int,
-    filler: Path | None,
-    data: Path,
-    download: bool,
-    model: str,
-    device: str,
-    dtype: str,
-    attention: str,
-) -> Job:
+def prepare(asked: Asked) -> Job:
     """The job that the options name, with the model loaded and warm."""
     from sliminfer.engine.engine import SlimEngine
     from sliminfer.evaluate.catalogue import Sources, find_suites
     from sliminfer.evaluate.shards import Shard
 
-    contexts = whole_numbers(context, "--context")
-    if examples < 1:
-        raise ConfigError(f"{examples} examples measure nothing: give at least 1.")
+    contexts = whole_numbers(asked.context, "--context")
+    if asked.examples < 1:
+        raise ConfigError(f"{asked.examples} examples measure nothing: give at least 1.")
     shard = Shard.of_environment()
-    loaded = options.load(model, shard.device(device), dtype, attention)
-    sources = Sources(loaded.tokenizer, seed, filler, data, download, max(contexts))
-    if download and shard.local_rank > 0:
+    loaded = options.load(asked.model, shard.device(asked.device), asked.dtype, asked.attention)
+    sources = Sources(loaded.tokenizer, asked.seed, asked.filler, asked.data, asked.download, max(contexts))
+    if asked.download and shard.local_rank > 0:
         shard.everyone(None)  # one process of each host fetches, the others read what it fetched
-    suites = find_suites(suite, sources)
-    if download and shard.local_rank == 0:
+    suites = find_suites(asked.suite, sources)
+    if asked.download and shard.local_rank == 0:
         shard.everyone(None)
     if max(contexts) > loaded.shape.context:
         raise ConfigError(
-            f"{model} reads at most {loaded.shape.context:,} tokens: choose a --context of at most that, not "
+            f"{asked.model} reads at most {loaded.shape.context:,} tokens: choose a --context of at most that, not "
             f"{max(contexts):,}."
         )
     engine = SlimEngine(loaded)
@@ -102,7 +118,7 @@ def prepare(
     # Before each run the garbage is collected, for the sake of peak memory. What stays for good, most of it modules,
     # need not be looked through every time: 0.2 s a run.
     gc.freeze()
-    return Job(engine, suites, contexts, examples, seed, shard, filler)
+    return Job(engine, suites, contexts, asked.examples, asked.seed, shard, asked.filler)
 
 
 def solve(job: Job, label: str, config: SlimConfig, context: int, target: float) -> Variant | None:
@@ -164,15 +180,6 @@ def settings(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "filler": str(job.filler) if job.filler else None,
     }
-
-
-def result_path(json_option: str | None, kind: str, asked: dict[str, Any]) -> Path:
-    """Where the result goes: as `--json` says, or a place in runs/ that the same options find again."""
-    if json_option not in (None, "-"):
-        assert json_option is not None
-        return Path(json_option)
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:8]
-    return Path("runs") / f"{kind}-{digest}.json"
 
 
 def whole_numbers(text: str, option: str) -> list[int]:

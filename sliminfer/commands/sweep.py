@@ -37,16 +37,19 @@ def command(
     json: measuring.Result = None,
 ) -> None:
     """Try a grid of schedules and methods; writes JSON, Parquet and CSV, and marks what nothing else beats."""
-    asked = dict(locals())  # before anything else is a local
     from sliminfer.evaluate.sweep import Grid, default_layers, parse_layers, table_rows, write_table
 
     keeps = tuple(measuring.numbers(keep, "--keep"))
     names = tuple(dict.fromkeys(name for name in (part.strip() for part in methods.split(",")) if name))
-    job = measuring.prepare(suite, context, examples, seed, filler, data, download, model, device, dtype, attention)
+    asked = measuring.Asked(
+        suite=suite, context=context, examples=examples, seed=seed, model=model, filler=filler, data=data,
+        download=download, device=device, dtype=dtype, attention=attention,
+    )  # fmt: skip
+    job = measuring.prepare(asked)
     count = job.engine.loaded.layers
     grid = Grid(default_layers(count) if layers is None else parse_layers(layers), keeps, names)
     variants = grid.variants(options.make_config(count, None, DEFAULT_PRESET, config), count)
-    path = measuring.result_path(json, "sweep", asked)
+    path = asked.result_path(json, "sweep", keep=keep, layers=layers, methods=methods, config=config)
     records = measuring.measure(job, dict.fromkeys(job.contexts, variants), path, "sweep")
     if not job.shard.first:
         return

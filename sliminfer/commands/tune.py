@@ -41,7 +41,6 @@ def command(
     preset: Annotated[Path, typer.Option(help="Preset file to write, for --config and the page.")] = Path("tuned.json"),
 ) -> None:
     """Find the fastest schedule that answers like the full model on your model and documents."""
-    asked = dict(locals())  # before anything else is a local
     from sliminfer.evaluate.sweep import Grid, default_layers, parse_layers
     from sliminfer.evaluate.tune import speedups_at, tune
 
@@ -50,14 +49,17 @@ def command(
     if examples < 2:
         raise ConfigError(f"{examples} examples cannot both choose and confirm: give at least 2, better 64.")
     keeps = tuple(measuring.numbers(keep, "--keep"))
-    at = str(context)
-    job = measuring.prepare(suite, at, examples, seed, filler, data, download, model, device, dtype, attention)
+    asked = measuring.Asked(
+        suite=suite, context=str(context), examples=examples, seed=seed, model=model, filler=filler, data=data,
+        download=download, device=device, dtype=dtype, attention=attention,
+    )  # fmt: skip
+    job = measuring.prepare(asked)
     count = job.engine.loaded.layers
     base = options.make_config(count, None, DEFAULT_PRESET, config, method)
     grid = Grid(default_layers(count) if layers is None else parse_layers(layers), keeps, (base.method,))
     variants = grid.variants(base, count)
     speedups = speedups_at(variants, job.engine.loaded.shape, len(job.first_prompt(context)))
-    path = measuring.result_path(json, "tune", asked)
+    path = asked.result_path(json, "tune", agreement=agreement, keep=keep, layers=layers, method=method, config=config)
     available = max(each.size(examples) for each in job.suites)
     runs: dict[str, Record] = {}
 

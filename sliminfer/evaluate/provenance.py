@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import shlex
 import subprocess  # nosec B404
@@ -18,6 +19,7 @@ from sliminfer import __version__
 from sliminfer.model.loading import LoadedModel
 
 _ROOT = Path(__file__).resolve().parents[2]
+_THIS_FILE = "sliminfer/evaluate/provenance.py"
 
 
 def provenance(loaded: LoadedModel) -> dict[str, Any]:
@@ -54,12 +56,19 @@ def command_line() -> str:
     return shlex.join([*start.split(), *sys.argv[1:]])
 
 
-def commit() -> str | None:
-    """The checkout's commit, with `+changes` where files differ from it; None outside a checkout."""
-    head = _git("rev-parse", "--short=12", "HEAD")
+def commit(root: Path = _ROOT) -> str | None:
+    """The commit of the checkout at `root`, with `+changes` where files differ from it; None outside a checkout.
+
+    A repository that the project only lies in, such as somebody's whose virtual environment it is installed into,
+    is no checkout of it: `root` must be the repository's own, and this file one of those that it tracks.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if not top or Path(top).resolve() != root.resolve() or not _git(root, "ls-files", "--", _THIS_FILE):
+        return None
+    head = _git(root, "rev-parse", "--short=12", "HEAD")
     if not head:
         return None
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "sliminfer", "kernels")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "sliminfer", "kernels")
     return head + ("+changes" if changed else "")
 
 
@@ -73,10 +82,12 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _git(*arguments: str) -> str | None:
+def _git(root: Path, *arguments: str) -> str | None:
+    # In a hook of another repository git's variables name that one, whatever the folder.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        command = ["git", "-C", str(_ROOT), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)  # nosec B603
+        command = ["git", "-C", str(root), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, env=environment)  # nosec B603
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
