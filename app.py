@@ -7,69 +7,7 @@ import contextlib
 with contextlib.suppress(ImportError):  # on a ZeroGPU Space it must come before anything that touches CUDA
     import spaces  # noqa: F401
 
-import logging
-import os
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from sliminfer.errors import SlimError
-from sliminfer.hosting.logs import log_as_json
-from sliminfer.model.loading import DEMO_MODEL
-from sliminfer.schedule.presets import DEFAULT_PRESET
-
-_log = logging.getLogger("viz.app")
-
-
-def main(
-    model: Annotated[
-        str | None,
-        typer.Option(help="demo, a Hub id, or a folder with config.json and safetensors (default: demo)."),
-    ] = None,
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on; 0.0.0.0 serves the whole network (default: 127.0.0.1).")
-    ] = None,
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="auto, cpu, cuda, cuda:N, several as in cuda:0,cuda:1 for a run each, or balanced over all GPUs."
-        ),
-    ] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
-    results: Annotated[
-        Path | None,
-        typer.Option(help="Folder with results of eval and sweep to draw on the Methods tab, such as runs."),
-    ] = None,
-) -> None:
-    """Serve the page: upload a document, ask, and watch full and pruned inference side by side.
-
-    SLIMINFER_PROFILE names a profile of the Spacefile, whose models and limits then hold, and whose log is JSON.
-    """
-    from transformers.utils.logging import disable_progress_bar
-
-    from sliminfer.hosting import chosen_profile, read_spacefile
-    from viz.page.closing import serve_until_told
-    from viz.page.serve import open_site, serve
-
-    disable_progress_bar()  # bars of loading weights are noise in a server's log
-    hosted = {name for name in ("SLIMINFER_PROFILE", "SPACES_ZERO_GPU", "SPACE_ID") if os.environ.get(name)}
-    try:
-        name, profile = (hosted and chosen_profile(read_spacefile(), os.environ)) or ("", None)
-        if profile is not None:
-            log_as_json()
-        address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")  # nosec B104
-        first = model or (DEMO_MODEL if profile is None else profile.models[0])
-        site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile)
-        site.measured = results
-        page = serve(site, address, port, profile)
-    except (SlimError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-    _log.info("serving", extra={"profile": name, "model": first, "port": port})
-    serve_until_told(site, page, f"SlimInfer Studio: http://{address}:{port}")
-
+from viz.page.start import run
 
 if __name__ == "__main__":
-    typer.run(main)
+    run()

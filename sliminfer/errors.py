@@ -19,3 +19,8 @@ class ModelError(SlimError):
 
 class MemoryLimitError(SlimError):
     """The request does not fit in the memory at hand."""
+
+
+def needs_extra(what: str, package: str, extra: str) -> str:
+    """The sentence for a package that is not installed because only `what` needs it: where it comes from."""
+    return f"{what} needs {package}: pip install sliminfer[{extra}]."

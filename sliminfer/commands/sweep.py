@@ -37,8 +37,9 @@ def command(
     json: measuring.Result = None,
 ) -> None:
     """Try a grid of schedules and methods; writes JSON, Parquet and CSV, and marks what nothing else beats."""
-    from sliminfer.evaluate.sweep import Grid, default_layers, parse_layers, table_rows, write_table
+    from sliminfer.evaluate.sweep import Grid, check_tables, default_layers, parse_layers, table_rows, write_table
 
+    check_tables()
     keeps = tuple(measuring.numbers(keep, "--keep"))
     names = tuple(dict.fromkeys(name for name in (part.strip() for part in methods.split(",")) if name))
     asked = measuring.Asked(

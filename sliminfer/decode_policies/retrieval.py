@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sliminfer.decode_policies.base import DecodePolicy
 from sliminfer.decode_policies.searched import SearchedLayer
-from sliminfer.errors import ConfigError
+from sliminfer.errors import ConfigError, needs_extra
 from sliminfer.schedule.config import SlimConfig
 
 INDEXES = ("auto", "flat", "ivf")
@@ -111,5 +111,5 @@ def _faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise ConfigError("Decode policy retrieval needs faiss: install it with pip install faiss-cpu.") from error
+        raise ConfigError(needs_extra("Decode policy retrieval", "faiss-cpu", "retrieval")) from error
     return faiss

@@ -10,9 +10,8 @@ import itertools
 import re
 from dataclasses import dataclass
 
-from charset_normalizer import from_bytes
-
 from sliminfer.documents.text import control_share
+from sliminfer.errors import DocumentError, needs_extra
 
 _SAMPLE_BYTES = 1 << 16
 _SAMPLE_CHARACTERS = 4_000
@@ -73,6 +72,7 @@ def decode(data: bytes, *, markup: bool = False) -> Decoded | None:
     """The text of `data`, or None where the bytes are not text.
 
     markup: whether a charset declared in the first 2 KiB counts (HTML, XML).
+    Raises DocumentError where charset-normalizer would have to be asked and is not installed.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -205,6 +205,11 @@ def _accented(character: str) -> bool:
 
 
 def _ask_charset_normalizer(data: bytes) -> Decoded | None:
+    try:
+        from charset_normalizer import from_bytes
+    except ImportError as error:
+        what = "Guessing the encoding of a text that is not Unicode"
+        raise DocumentError(needs_extra(what, "charset-normalizer", "documents")) from error
     # Only the lines that say something about the encoding: plain ones would drown the rest.
     sample = b"\n".join(line for line in data.split(b"\n") if not line.isascii())[:_SAMPLE_BYTES]
     best = from_bytes(sample, cp_isolation=_OTHER_ENCODINGS).best()

@@ -19,7 +19,9 @@ def main() -> None:
     (size,) = struct.unpack(">I", stream.read(4))
     request = json.loads(stream.read(size))
     _restrict(request["limits"])
-    sys.path[:] = [str(Path(__file__).resolve().parents[2]), *request["paths"]]
+    home, paths = str(Path(__file__).resolve().parents[2]), request["paths"]
+    # Where it is installed, home is site-packages, which must stay behind the standard library.
+    sys.path[:] = paths if home in paths else [home, *paths]
     answer, text = _parse(stream.read(), request["filename"], request["limits"])
     head = json.dumps(answer).encode()
     sys.stdout.buffer.write(struct.pack(">I", len(head)) + head)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sliminfer.assets import ASSETS
 from sliminfer.errors import ConfigError
 from sliminfer.tasks.books import read_books, split_books
 from sliminfer.tasks.downloads import fetch_longbench, fetch_longbench_v2
@@ -25,7 +26,7 @@ CHOICES = (
     f"planted (or {', '.join(SUITES)}), ruler (or ruler/{', ruler/'.join(RULER_TASKS)}), "
     "longbench (or longbench/TASK), longbench-v2, or a file that ends in .jsonl"
 )
-EXAMPLE_TEXTS = Path(__file__).resolve().parents[2] / "assets" / "examples"
+EXAMPLE_TEXTS = ASSETS / "examples"
 
 
 @dataclass(frozen=True)

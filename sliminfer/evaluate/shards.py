@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeVar
 
+from sliminfer.errors import ConfigError, needs_extra
+
 T = TypeVar("T")
 
 # A process may wait for the slowest one of the job: the default of 10 to 30 minutes is far too short.
@@ -32,13 +34,16 @@ class Shard:
     def of_environment(cls) -> Shard:
         """The shard that the launcher names in the environment; the whole job where there is none.
 
-        With more than one process this joins the process group, so that `everyone` works.
+        With more than one process this joins the process group, so that `everyone` works. Raises ConfigError where
+        that takes a package that is not installed.
         """
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
-        from accelerate import PartialState
-
+        try:
+            from accelerate import PartialState
+        except ImportError as error:
+            raise ConfigError(needs_extra("A job of several processes", "accelerate", "evaluate")) from error
         # Only small results are exchanged, so one backend does for CPU and GPU processes alike.
         state = PartialState(cpu=True, backend="gloo", timeout=_PATIENCE)
         return cls(state.process_index, state.num_processes, state.local_process_index)

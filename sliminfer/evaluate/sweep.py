@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sliminfer.errors import ConfigError
+from sliminfer.errors import ConfigError, needs_extra
 from sliminfer.evaluate.evaluate import Variant
 from sliminfer.evaluate.pareto import pareto
 from sliminfer.evaluate.records import ResultError
@@ -105,6 +106,13 @@ def on_front(entry: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]], cost
     """Whether no rival is at least as accurate and as cheap, and better in one of both; not where either is unknown."""
     known = [(rival[cost], rival["accuracy"]) for rival in rivals if None not in (rival[cost], rival["accuracy"])]
     return (entry[cost], entry["accuracy"]) in pareto(known)
+
+
+def check_tables() -> None:
+    """Raise ConfigError where `write_table` could not write, for want of a package: before hours of runs."""
+    for package in ("pandas", "pyarrow"):
+        if find_spec(package) is None:
+            raise ConfigError(needs_extra("The table of a sweep", package, "evaluate"))
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], result: Path) -> tuple[Path, Path]:

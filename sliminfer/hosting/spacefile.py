@@ -7,13 +7,24 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from huggingface_hub import SpaceHardware
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from sliminfer.errors import ConfigError
+from sliminfer.assets import SPACEFILE
+from sliminfer.errors import ConfigError, needs_extra
 from sliminfer.model.known import KNOWN
 from sliminfer.model.loading import DEMO_MODEL
 
-SPACEFILE = Path(__file__).resolve().parents[2] / "Spacefile"
+try:
+    from pydantic import (
+        BaseModel,
+        ConfigDict,
+        Field,
+        StringConstraints,
+        ValidationError,
+        field_validator,
+        model_validator,
+    )
+except ImportError as missing:
+    raise ConfigError(needs_extra("A hosted page", "pydantic", "hosting")) from missing
 
 ZERO_HARDWARE = "zero-a10g"
 ZERO_PYTHON = ("3.12.12",)  # 3.10.13 is offered too, but is older than this project

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import time
 from functools import cache
+from importlib.util import find_spec
 
 import psutil
 import torch
 
-from sliminfer.errors import ModelError
+from sliminfer.errors import ModelError, needs_extra
 
 
 def resolve_device(device: str) -> torch.device:
-    """The torch device that `device` names; raises ModelError where it is not there."""
+    """The torch device that `device` names; raises ModelError where it is not there, or what it takes is not."""
+    if device == "balanced" and find_spec("accelerate") is None:
+        raise ModelError(needs_extra("A model spread over all GPUs", "accelerate", "evaluate"))
     if device in ("auto", "balanced"):
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from sliminfer.assets import ASSETS
 from sliminfer.errors import ModelError
 from sliminfer.model.attention import choose_attention, describe_attention
 from sliminfer.model.devices import resolve_device, resolve_dtype
@@ -20,11 +20,7 @@ from sliminfer.schedule.shapes import ModelShape
 _log = logging.getLogger(__name__)
 
 DEMO_MODEL = "demo"
-DEMO_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "demo_model"
-
-
-
-
+DEMO_FOLDER = ASSETS / "demo_model"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class JsonlSuite(EvalSuite):
             fault = _fault(row)
             if fault:
                 raise TaskError(f"Record {number} of {path} has {fault}: {remedy}.")
+            metrics.check_metric(row.get("metric", "contains"))
 
     def size(self, wanted: int) -> int:
         return min(wanted, len(self._rows))

@@ -30,6 +30,7 @@ class LongBenchSuite(EvalSuite):
         self.name = f"longbench/{task}"
         folder = data / "longbench"
         self._task = with_prompt(task, folder)
+        metrics.check_metric(self._task.metric)
         self._rows = read_rows(
             folder / f"{task}.jsonl",
             "use --download, or unpack data.zip of the dataset THUDM/LongBench on huggingface.co so that it is there",

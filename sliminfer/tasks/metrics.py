@@ -6,8 +6,21 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 
+from sliminfer.errors import needs_extra
+from sliminfer.tasks.filler import TaskError
+
+# Metric -> the module that counts it and the package that has it.
+_COUNTED_BY = {"rouge_l": ("rouge_score", "rouge-score"), "code": ("rapidfuzz", "rapidfuzz")}
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def check_metric(name: str) -> None:
+    """Raise TaskError where the package that counts the metric `name` is not installed: before hours of runs."""
+    module, package = _COUNTED_BY.get(name, ("", ""))
+    if module and find_spec(module) is None:
+        raise TaskError(needs_extra(f"The metric {name}", package, "evaluate"))
 
 
 def normalised(text: str) -> list[str]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from sliminfer.assets import ASSETS
 from viz.figures.bars import Bar, BarChart, Group, Segment
 from viz.figures.methods import Join, Outcome
 from viz.figures.table import Table
-from viz.figures.theme import ASSETS
 from viz.figures.words import count, percent, plural, rate, seconds, size, times
 
 FOLDER = ASSETS / "benchmarks"

@@ -8,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sliminfer.assets import ASSETS
 from sliminfer.documents import Document
 from sliminfer.schedule.blocks import Span
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
+FOLDER = ASSETS / "examples"
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
 from gradio.themes.utils.colors import Color
 
+from sliminfer.assets import ASSETS
 from viz.figures import theme as figures
 
-PAGE_CSS = Path(__file__).resolve().parents[2] / "assets" / "css" / "page.css"
+PAGE_CSS = ASSETS / "css" / "page.css"
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sliminfer.documents.document import DocumentLimits
 from sliminfer.documents.kind import Kind, Parsed, Upload
 from sliminfer.documents.text import tidy
-from sliminfer.errors import DocumentError
+from sliminfer.errors import DocumentError, needs_extra
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -19,10 +19,14 @@ logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 def _parse(upload: Upload) -> Parsed:
     """Text with a blank line between pages, the page count, and warnings.
 
-    Raises DocumentError for files that are encrypted, hold only images, have too many pages, or are broken.
+    Raises DocumentError for files that are encrypted, hold only images, have too many pages, or are broken, and
+    where pypdf is not installed.
     """
     # Imported here because it takes 0.14 s, which a text file need not pay.
-    import pypdf
+    try:
+        import pypdf
+    except ImportError as error:
+        raise DocumentError(needs_extra(f"'{upload.name}' is a PDF, which", "pypdf", "documents")) from error
 
     name, limits = upload.name, upload.limits
     try:
