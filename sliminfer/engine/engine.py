@@ -42,6 +42,7 @@ class SlimEngine:
 
     def prepare(self, request: Request) -> PromptRequest:
         """`request` in tokens; raises SlimError where it cannot be run on this model."""
+        self.limits.check_text(request.characters, self.loaded.shape.context)
         ready = request.tokenized(self.loaded.tokenizer)
         prompt, config, longest = ready.prompt, ready.pruning.config, ready.sampling.max_new_tokens
         config.check_model(self.loaded.shape.layers)

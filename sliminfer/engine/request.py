@@ -82,6 +82,11 @@ class PromptRequest:
                     "give spans within it."
                 )
 
+    @property
+    def characters(self) -> int:
+        """Length of the text that is still to be tokenised: none."""
+        return 0
+
     def tokenized(self, tokenizer: Any) -> PromptRequest:
         """Itself: it is in tokens already."""
         return self
@@ -126,6 +131,11 @@ class RunRequest:
         if not self.question.strip():
             raise ConfigError("The question is empty: type what you want to know about the document.")
         _ = self.sampling  # checks its values
+
+    @property
+    def characters(self) -> int:
+        """Length of the text that is still to be tokenised, the template apart."""
+        return len(self.document) + len(self.question)
 
     @property
     def sampling(self) -> Sampling:

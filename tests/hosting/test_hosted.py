@@ -10,7 +10,7 @@ from pathlib import Path
 import gradio as gr
 import httpx
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from sliminfer.errors import ModelError
@@ -62,6 +62,8 @@ def test_health_tells_model_device_and_queue(hosted: tuple[Served, gr.Blocks]) -
     ("changes", "words"),
     [
         ({"document": long_text(150)}, "takes up to 4,000"),
+        ({"document": "x" * 64_001}, "64,001 characters, and this page takes up to 64,000"),
+        ({"question": "x" * 4_001}, "4,001 characters, and this page takes up to 4,000"),
         ({"max_new_tokens": 17}, "up to 16 tokens on this page"),
         ({"model": "Qwen/Qwen2.5-0.5B-Instruct"}, "not offered here"),
         ({"model": "demo"}, "not offered here"),
@@ -72,6 +74,20 @@ def test_a_visitor_is_held_to_the_profile(client: Client, changes: dict[str, obj
     asked = {"document": "A lamp.", "question": "What?", "max_new_tokens": 2} | changes
     with pytest.raises(AppError, match=words):
         client.predict(**asked, api_name="/compare")
+
+
+def test_a_text_over_the_profiles_length_is_neither_read_nor_kept(
+    hosted: tuple[Served, gr.Blocks], client: Client, tmp_path: Path
+) -> None:
+    _, page = hosted
+    [paste] = [fn for fn in page.fns.values() if getattr(fn.fn, "__name__", "") == "paste"][:1]
+    visitor = Visitor()
+    assert "64,001 characters, and this page takes up to 64,000" in str(paste.fn(visitor, "x" * 64_001))
+    assert visitor.document is None
+    long = tmp_path / "long.txt"
+    long.write_text("x" * 64_001)
+    with pytest.raises(AppError, match="holds 64,001 characters and the limit is 64,000"):
+        client.predict(handle_file(long), api_name="/read_document")
 
 
 def test_within_the_profile_a_run_works(client: Client) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sliminfer.engine import engine as engine_module
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Failed, Finished
-from sliminfer.engine.limits import RunLimits
+from sliminfer.engine.limits import MOST_CHARACTERS_A_TOKEN, RunLimits
 from sliminfer.engine.request import RunRequest
 from sliminfer.errors import MemoryLimitError
 from sliminfer.model.known import KNOWN
@@ -66,6 +66,18 @@ def test_a_run_that_does_not_fit_is_refused_before_any_event(monkeypatch: pytest
         engine.compare(request())
     monkeypatch.undo()
     assert any(isinstance(event, Finished) for event in engine.compare(request()))
+
+
+@pytest.mark.parametrize("limits", [RunLimits(), RunLimits(prompt_tokens=1000), RunLimits(prompt_tokens=10**9)])
+def test_a_text_that_cannot_fit_is_refused_by_its_characters(limits: RunLimits) -> None:
+    """What its tokens are is then never asked: the refusal tells characters only."""
+    engine = SlimEngine(tiny_loaded(layers=12), limits)
+    most = limits.longest_text(engine.loaded.shape.context)
+    assert most == MOST_CHARACTERS_A_TOKEN * min(limits.prompt_tokens or 10**9, engine.loaded.shape.context)
+    with pytest.raises(MemoryLimitError, match=f"has {most + 1:,} characters, and"):
+        engine.prepare(RunRequest(" " * (most - 1) + "x", "?"))
+    with pytest.raises(MemoryLimitError, match=r"The prompt has [\d,]+ tokens"):
+        engine.prepare(RunRequest(" " * (most - 2) + "x", "?"))
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def add(site: Site) -> None:
         result = RunResult()
         try:
             shape = site.known(name).shape
+            site.check_text(document, question)
             steps = parse_steps(prune)
             config = SlimConfig(
                 steps=steps or SlimConfig.preset(preset, shape.layers).steps,
@@ -126,6 +127,7 @@ def add(site: Site) -> None:
         result: DiffusionResult | None = None
         try:
             site.known(name)
+            site.check_text(document, question)
             request = RunRequest(document, question)
             span = find_passage(document, passage, ())
 
@@ -160,7 +162,8 @@ def add(site: Site) -> None:
         if not path.is_relative_to(Path(get_upload_folder()).resolve()):
             raise gr.Error("Only an uploaded file can be read: upload it first.", print_exception=False)
         try:
-            document = parse_document_safely(path.read_bytes(), str(file.get("orig_name") or path.name))
+            name = str(file.get("orig_name") or path.name)
+            document = parse_document_safely(path.read_bytes(), name, site.document_limits)
         except SlimError as error:
             raise gr.Error(str(error), print_exception=False) from None
         return {

@@ -25,12 +25,15 @@ def asked(
     A pasted text becomes the visitor's document here, since it may never have lost the focus.
     """
     setup = controls.read(values)
+    site.check_text(pasted or "", setup.question)
     known = site.known(setup.model)
     config = setup.config()
     config.check_model(known.shape.layers)
     if controls.source_of(values) == "Paste":
         visitor.document = read_paste(pasted or "")
     example = site.example(setup.example)
+    if visitor.document is None and example is not None:  # it was forgotten to make room
+        visitor.document = example.document()
     suggestion = None if example is None else example.suggestion(setup.question)
     visitor.evidence = () if suggestion is None else suggestion.evidence
     request = RunRequest(
@@ -43,6 +46,7 @@ def asked(
         seed=setup.seed,
         evidence=visitor.evidence,
     )
+    site.holdings.note(visitor)
     return setup, request
 
 

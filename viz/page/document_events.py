@@ -85,7 +85,7 @@ class DocumentEvents:
         if path is None:
             return {}
         try:
-            return self._taken(visitor, read_upload(path))
+            return self._taken(visitor, read_upload(path, self.site.document_limits))
         except SlimError as error:
             return {self.status: status(str(error), "error"), self.controls.document.upload: None}
 
@@ -129,9 +129,15 @@ class DocumentEvents:
         return {**schedule.updates(steps, layers), schedule.drawing: self._promise(visitor, model, steps)}
 
     def _taken(self, visitor: Visitor, document: Document) -> Updates:
-        """Make `document` the visitor's, and show it."""
-        visitor.document, visitor.evidence = document, ()
-        visitor.tokens = self.site.count_tokens(document.text)
+        """Make `document` the visitor's, and show it; one that nobody could run is not taken."""
+        try:
+            tokens = self.site.count_tokens(document.text)
+        except SlimError as error:
+            visitor.document, visitor.evidence, visitor.tokens = None, (), 0
+            blank = {self.controls.document.about: about_document(None, 0), **self.kept.blank("")}
+            return {self.status: status(str(error), "error"), **blank}
+        visitor.document, visitor.evidence, visitor.tokens = document, (), tokens
+        self.site.holdings.note(visitor)
         try:
             self.site.shelf.limits.check(visitor.tokens, 1)
             said = status("Ready.")

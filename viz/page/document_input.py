@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.documents import ACCEPTED_SUFFIXES, Document, parse_document_safely
+from sliminfer.documents import ACCEPTED_SUFFIXES, Document, DocumentLimits, parse_document_safely
 from viz.figures.words import count, escape
 from viz.page.examples import Example, Suggestion
 from viz.page.setup import Setup
@@ -96,10 +96,10 @@ def expected(suggestion: Suggestion | None) -> str:
     return f'<p class="about">Expect <b>{escape(suggestion.answer)}</b>. {escape(suggestion.note)}</p>'
 
 
-def read_upload(path: str) -> Document:
+def read_upload(path: str, limits: DocumentLimits) -> Document:
     """The document in an uploaded file; raises DocumentError."""
     file = Path(path)
-    return parse_document_safely(file.read_bytes(), file.name)
+    return parse_document_safely(file.read_bytes(), file.name, limits)
 
 
 def read_paste(text: str) -> Document:

@@ -13,7 +13,9 @@ from sliminfer.errors import ModelError
 from sliminfer.hosting import Profile
 from sliminfer.model.known import KnownModel, known_models
 from viz.page import layout
+from viz.page.bodies import BodyLimits, BoundedBodies
 from viz.page.examples import Example, examples
+from viz.page.gate import Layer, gate
 from viz.page.health import health_route
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
@@ -74,8 +76,14 @@ def serve(site: Site, host: str, port: int, profile: Profile | None = None, **op
     page.queue(max_size=waiting, default_concurrency_limit=len(site.shelf.devices))
     launch = layout.launch_options(site) | {
         "prevent_thread_lock": True,
-        "app_kwargs": {"routes": [health_route(site, page)]},
+        "app_kwargs": {"routes": [health_route(site, page)], "lifespan": gate(_layers(site))},
         **options,
     }
     page.launch(server_name=host, server_port=port, quiet=True, **launch)
     return page
+
+
+def _layers(site: Site) -> tuple[Layer, ...]:
+    """What every request passes, outermost first."""
+    bodies = BodyLimits.of(site)
+    return (lambda app: BoundedBodies(app, bodies),)

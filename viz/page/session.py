@@ -56,6 +56,11 @@ class Visitor:
     rivals: Rivals | None = None
     link: Link = field(default_factory=Link)
 
+    def forget(self) -> None:
+        """Let go of the document and of everything that was found out about it."""
+        self.document, self.tokens, self.evidence = None, 0, ()
+        self.ran, self.run, self.spread, self.rivals = None, LiveRun(), None, None
+
 
 class StopFlags:
     """One flag for each session with a run under way; setting it stops the run at the next layer."""
@@ -106,11 +111,12 @@ class ResultStore:
     """Kept-token maps that browsers may ask about, under keys that cannot be guessed.
 
     A browser's calls for a tile or a cell come without Gradio's session, so the key is the visitor's right
-    to see the result. The oldest of more than `most` results is dropped, and any after `TIME_TO_LIVE_S`.
+    to see the result. The oldest of more than `most` results, or of results on more than `most_tokens` tokens together,
+    is dropped, and any after `TIME_TO_LIVE_S`.
     """
 
-    def __init__(self, most: int = 64) -> None:
-        self._most = most
+    def __init__(self, most: int = 64, most_tokens: int = 2_000_000) -> None:
+        self._most, self._most_tokens = most, most_tokens
         self._maps: OrderedDict[str, tuple[float, StoredMap]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -125,8 +131,14 @@ class ResultStore:
         with self._lock:
             self._maps[key] = (now, stored)
             self._maps.move_to_end(key)
-            while len(self._maps) > self._most or next(iter(self._maps.values()))[0] < now - TIME_TO_LIVE_S:
-                self._maps.popitem(last=False)
+            tokens = sum(kept.kept.tokens for _, kept in self._maps.values())
+            while len(self._maps) > 1 and self._too_many(tokens, now):
+                _, (_, gone) = self._maps.popitem(last=False)
+                tokens -= gone.kept.tokens
+
+    def _too_many(self, tokens: int, now: float) -> bool:
+        oldest, _ = next(iter(self._maps.values()))
+        return len(self._maps) > self._most or tokens > self._most_tokens or oldest < now - TIME_TO_LIVE_S
 
     def get(self, key: str) -> StoredMap | None:
         """What is kept under `key`, or None if it is not (any more) there."""

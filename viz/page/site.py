@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sliminfer.documents.document import DEFAULT_LIMITS
-from sliminfer.errors import ModelError
+from sliminfer.documents.document import DEFAULT_LIMITS, DocumentLimits
+from sliminfer.errors import ConfigError, ModelError
 from sliminfer.model.known import KnownModel
 from sliminfer.model.prompts import build_prompt
 from sliminfer.schedule.config import PruneStep
 from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.figures.stored import FOLDER
 from viz.page.examples import Example
+from viz.page.holdings import Holdings
 from viz.page.model_picker import Offer, offers
 from viz.page.session import ResultStore, StopFlags
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
 
 MOST_NEW_TOKENS = 512  # longest answer where the host sets no limit
+LONGEST_QUESTION = 4_000  # characters; a question is compared with every block, so it is no place for a document
 
 
 @dataclass
@@ -46,11 +48,37 @@ class Site:
     probe_flops: float | None = None
     stops: StopFlags = field(default_factory=StopFlags)
     results: ResultStore = field(default_factory=ResultStore)
+    holdings: Holdings = field(default_factory=Holdings)
 
     @property
     def most_new_tokens(self) -> int:
         """The longest answer on offer, in tokens."""
         return self.shelf.limits.new_tokens or MOST_NEW_TOKENS
+
+    @property
+    def longest_text(self) -> int:
+        """Most characters of a document, whichever of the models on offer reads it."""
+        context = max(model.shape.context for model in self.models.values())
+        return self.shelf.limits.longest_text(context)
+
+    @property
+    def document_limits(self) -> DocumentLimits:
+        """What an upload may be and take."""
+        most = min(self.longest_text, DEFAULT_LIMITS.max_characters)
+        return replace(DEFAULT_LIMITS, max_bytes=self.upload_limit, max_characters=most)
+
+    def check_text(self, document: str, question: str = "?") -> None:
+        """Raise ConfigError for a text longer than any model on offer reads, before anything is done with it."""
+        if len(document) > self.longest_text:
+            raise ConfigError(
+                f"The document has {len(document):,} characters, and this page takes up to {self.longest_text:,}: "
+                "shorten the document."
+            )
+        if len(question) > LONGEST_QUESTION:
+            raise ConfigError(
+                f"The question has {len(question):,} characters, and this page takes up to {LONGEST_QUESTION:,}: "
+                "put what is to be read into the document."
+            )
 
     def known(self, name: str) -> KnownModel:
         """The model on offer under `name`; raises ModelError for anything else."""
@@ -67,7 +95,11 @@ class Site:
         return next((example for example in self.examples if example.id == identity), None)
 
     def count_tokens(self, text: str) -> int:
-        """Length in tokens of a prompt on `text`, by the tokenizer of the model in memory."""
+        """Length in tokens of a prompt on `text`, by the tokenizer of the model in memory.
+
+        Raises ConfigError where the text is too long to be looked at.
+        """
+        self.check_text(text)
         loaded = self.shelf.any_loaded()
         if loaded is None or not text.strip():
             return len(text) // 4  # the usual rule of thumb, until a tokenizer is at hand

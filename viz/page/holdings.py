@@ -1,0 +1,55 @@
+"""What the server holds of its visitors, together: bounded, with those forgotten first who were here longest ago."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from sliminfer.documents.document import MIB
+from viz.page.session import Visitor
+
+MOST_BYTES = 512 * MIB
+BYTES_A_TOKEN = 200  # of a prompt: its id, and its place in the text as two numbers
+
+
+@dataclass(frozen=True)
+class _Held:
+    visitor: weakref.ref[Visitor]
+    size: int
+
+
+class Holdings:
+    """Keeps the texts and results of all visitors within `most` bytes by forgetting those of the oldest."""
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._most = most
+        self._held: OrderedDict[int, _Held] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def note(self, visitor: Visitor) -> None:
+        """`visitor` has a document now, or is about to have something measured on it."""
+        with self._lock:
+            self._held = OrderedDict((key, held) for key, held in self._held.items() if held.visitor() is not None)
+            self._held[id(visitor)] = _Held(weakref.ref(visitor), footprint(visitor))
+            self._held.move_to_end(id(visitor))
+            while self.size > self._most and len(self._held) > 1:
+                _, oldest = self._held.popitem(last=False)
+                gone = oldest.visitor()
+                if gone is not None:
+                    gone.forget()
+
+    @property
+    def size(self) -> int:
+        """Bytes that are held, about."""
+        return sum(held.size for held in self._held.values())
+
+
+def footprint(visitor: Visitor) -> int:
+    """Bytes that a visitor's document takes with a run of it, and with what else was measured on it, about."""
+    if visitor.document is None:
+        return 0
+    measured = 1 + (visitor.spread is not None) + (visitor.rivals is not None)
+    return 2 * sys.getsizeof(visitor.document.text) + measured * BYTES_A_TOKEN * visitor.tokens
