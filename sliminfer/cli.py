@@ -9,12 +9,8 @@ import typer
 
 from sliminfer.commands import ablate, bench, models, report, run, space, sweep, tune
 from sliminfer.commands import eval as eval_command
+from sliminfer.commands.compat import CommandLineError, message_of
 from sliminfer.errors import SlimError
-
-try:  # typer carries its own copy of click since 0.26
-    from typer._click.exceptions import ClickException
-except ImportError:
-    from click.exceptions import ClickException  # type: ignore[assignment]
 
 app = typer.Typer(
     name="sliminfer",
@@ -41,8 +37,8 @@ def main() -> None:
         code = app(standalone_mode=False)
     except SlimError as error:
         _complain(str(error))
-    except ClickException as error:
-        _complain(f"{error.format_message().rstrip('.')}: try --help.")
+    except CommandLineError as error:
+        _complain(f"{message_of(error).rstrip('.')}: try --help.")
     except (typer.Abort, KeyboardInterrupt):
         print("Stopped.", file=sys.stderr)
         sys.exit(130)

@@ -21,6 +21,7 @@ from sliminfer.errors import ConfigError, ModelError
 from sliminfer.model.families import find_decoder, sliding_window
 from sliminfer.model.fused import FusedLayer
 from sliminfer.model.projection import project_keys, project_queries
+from sliminfer.ops.compat import attention_backend
 from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors import Attention, PromptView, PruneView, Selection, check_method, make_selector, selector_class
@@ -74,7 +75,7 @@ class LayerLoop:
         config.check_model(len(self.layers))
         # Looked up once: a config's attribute costs a microsecond, and a decoded token passes every layer.
         self._windows = [sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
-        self._implementation: str = self.decoder.config._attn_implementation
+        self._implementation: str = attention_backend(self.decoder.config)
         check_method(config)
         check_policy(config)
         if config.decode != "blocks" and any(self._windows):

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Failed, Finished
@@ -28,6 +28,7 @@ from sliminfer.model.devices import resolve_device, resolve_dtype
 from sliminfer.model.known import KNOWN
 from sliminfer.model.loading import DEMO_MODEL, LoadedModel, load_model, wrap_model
 from sliminfer.model.prompts import Prompt
+from sliminfer.ops.compat import attention_backend
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.flops import prefill_flops, stock_flops
 
@@ -111,11 +112,11 @@ def random_model(shape: str, device: str = "auto", dtype: str = "auto", attentio
     if shape not in SHAPES:
         raise ConfigError(f"Unknown shape {shape!r}: choose one of {', '.join((DEMO_MODEL, *SHAPES))}.")
     dims = KNOWN[SHAPES[shape]].shape
-    family = (Qwen2Config, Qwen2ForCausalLM) if shape.startswith("qwen") else (LlamaConfig, LlamaForCausalLM)
+    family = Qwen2Config if shape.startswith("qwen") else LlamaConfig
     place = resolve_device(device)
     number_type = resolve_dtype(dtype, place)
     backend = choose_attention(place, number_type) if attention == "auto" else attention
-    config = family[0](
+    config = family(
         vocab_size=dims.vocab,
         hidden_size=dims.hidden,
         intermediate_size=dims.intermediate,
@@ -128,8 +129,7 @@ def random_model(shape: str, device: str = "auto", dtype: str = "auto", attentio
     )
     torch.manual_seed(0)
     with place:
-        build: Any = family[1]._from_config
-        model = build(config, dtype=number_type, attn_implementation=backend)
+        model = AutoModelForCausalLM.from_config(config, dtype=number_type, attn_implementation=backend)
     return wrap_model(f"{shape} (random weights)", model.eval(), NoText(), place, backend)
 
 
@@ -283,5 +283,5 @@ def time_stock(loaded: LoadedModel, prompt: Prompt, new_tokens: int) -> tuple[fl
 
 def stock_attention_of(loaded: LoadedModel) -> str:
     """What runs a causal prefill of the stock model, see `attention.stock_attention`."""
-    shape, backend = loaded.shape, loaded.model.config._attn_implementation
+    shape, backend = loaded.shape, attention_backend(loaded.model.config)
     return stock_attention(backend, loaded.device, loaded.model.dtype, shape.heads, shape.kv_heads, shape.head_dim)

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from sliminfer.ops import row_attention
+from sliminfer.ops.compat import causal_backend
 
 FLASH = "flash_attention_2"
 SDPA = "sdpa"
@@ -58,8 +58,7 @@ def stock_attention(
         return implementation
     query = torch.zeros(1, heads, 128, head_dim, device=device, dtype=dtype)
     key = torch.zeros(1, kv_heads, 128, head_dim, device=device, dtype=dtype)
-    picked = torch._fused_sdp_choice(query, key, key, is_causal=True, enable_gqa=heads != kv_heads)
-    return f"{SDPA}/{SDPBackend(picked).name.lower()}"
+    return f"{SDPA}/{causal_backend(query, key).name.lower()}"
 
 
 def cudnn_pays(queries: int, keys: int, heads: int, head_dim: int, layers: int) -> bool:

@@ -23,6 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sliminfer.model.attention import SDPA, cudnn_where_it_pays
 from sliminfer.ops import dispatch as ops
+from sliminfer.ops.compat import attention_backend, forward_hooks, has_amx
 from sliminfer.ops.linear import linear
 from sliminfer.ops.row_attention import row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
@@ -91,7 +92,7 @@ class FusedLayer:
         self.mlp: Any = layer.mlp
         self.implementation, self.interface, self.window = _backend(layer.self_attn)
         parts: tuple[Any, ...] = (self.norm_before, self.attention, self.norm_after, self.mlp)
-        self._hooks = [hooks for part in parts for hooks in (part._forward_hooks, part._forward_pre_hooks)]
+        self._hooks = [hooks for part in parts for hooks in forward_hooks(part)]
 
     def __call__(
         self,
@@ -229,7 +230,7 @@ class FusedLayer:
 def _mlp_slice(on_gpu: bool) -> int:
     if on_gpu:
         return MLP_SLICES["cuda"]
-    return MLP_SLICES["amx" if torch.cpu._is_amx_tile_supported() else "cpu"]
+    return MLP_SLICES["amx" if has_amx() else "cpu"]
 
 
 def _packs(query: Tensor) -> bool:
@@ -246,7 +247,7 @@ def _packs(query: Tensor) -> bool:
 
 def _backend(attention: Any) -> tuple[str, Any, int | None]:
     """The name of the attention backend of a layer's `attention`, its function, and the sliding window."""
-    name: str = attention.config._attn_implementation
+    name = attention_backend(attention.config)
     eager = sys.modules[type(attention).__module__].eager_attention_forward
     window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
     return name, ALL_ATTENTION_FUNCTIONS.get_interface(name, eager), window

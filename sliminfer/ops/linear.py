@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sliminfer.ops.compat import forward_hooks
 from sliminfer.ops.workspace import Workspace
 
 # Below this many rows a buffer that outlives the call gains nothing.
@@ -23,12 +24,7 @@ _TEST_SIZE, _TEST_WEIGHTS, _TEST_ROUNDS = 2048, 8, 3
 
 def is_plain(module: Any) -> bool:
     """Whether `module` is a stock linear layer that nothing is attached to."""
-    return (
-        type(module) is nn.Linear
-        and "forward" not in vars(module)
-        and not module._forward_hooks
-        and not module._forward_pre_hooks
-    )
+    return type(module) is nn.Linear and "forward" not in vars(module) and not any(forward_hooks(module))
 
 
 def linear(module: Any, x: Tensor, workspace: Workspace | None = None, name: str = "") -> Tensor:

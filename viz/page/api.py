@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from sliminfer.diffusion.plan import DiffusionPlan
 from sliminfer.diffusion.result import DiffusionResult
@@ -21,6 +20,7 @@ from sliminfer.errors import SlimError
 from sliminfer.schedule.config import SlimConfig, parse_steps
 from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.page.asking import beats
+from viz.page.compat import upload_folder
 from viz.page.passage import find_passage
 from viz.page.session import ResultStore
 from viz.page.site import Site
@@ -159,7 +159,7 @@ def add(site: Site) -> None:
         """
         path = Path(file["path"]).resolve()
         # Gradio hands the path of a plain endpoint on as the caller wrote it.
-        if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        if not path.is_relative_to(upload_folder()):
             raise gr.Error("Only an uploaded file can be read: upload it first.", print_exception=False)
         try:
             name = str(file.get("orig_name") or path.name)

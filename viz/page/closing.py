@@ -11,6 +11,7 @@ from types import FrameType
 
 import gradio as gr
 
+from viz.page.compat import refuse_events
 from viz.page.health import health_report
 from viz.page.site import Site
 
@@ -42,9 +43,7 @@ def close(site: Site, page: gr.Blocks, grace_s: float = GRACE_S, hurried: Callab
     """Take no more runs, let those under way finish for `grace_s` seconds, stop the rest, and free the port."""
     report = health_report(site, page)
     _log.info("closing", extra={"waiting": report["waiting"], "outcome": f"{report['running']} under way"})
-    page._queue.max_size = 0  # whoever comes now is told that the queue is full, and /health says why
-    for waiting in page._queue.event_queue_per_concurrency_id.values():
-        waiting.queue.clear()  # what has not begun never will
+    refuse_events(page)  # /health says why
     if not _idle(site, page, grace_s, hurried):
         for flag in site.stops.under_way():
             flag.set()

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from viz.page.compat import running_events, takes_events, waiting_events
 from viz.page.site import Site
 
 
@@ -25,13 +26,13 @@ def health_route(site: Site, page: gr.Blocks) -> Route:
 def health_report(site: Site, page: gr.Blocks) -> dict[str, Any]:
     """Status, devices (how many compute), waiting (runs in the queue), running (runs under way), and of the model
     in memory its name, layers, device, dtype and attention."""
-    queue, loaded = page._queue, site.shelf.any_loaded()
+    loaded = site.shelf.any_loaded()
     report: dict[str, Any] = {
-        "status": "closing" if queue.stopped or queue.max_size == 0 else "ok",
+        "status": "ok" if takes_events(page) else "closing",
         "devices": len(site.shelf.devices),
-        "waiting": len(queue),
+        "waiting": waiting_events(page),
         # A stopped run's stream is over a layer before the device is free.
-        "running": max(site.shelf.busy, sum(job is not None for job in queue.active_jobs)),
+        "running": max(site.shelf.busy, running_events(page)),
         "model": None,
     }
     if loaded is not None:
