@@ -5,7 +5,7 @@ PORT ?= 7860
 RUN := .venv/bin/python
 RESULTS := assets/benchmarks
 
-.PHONY: app test lint bench harden screenshots clean
+.PHONY: app test lint docs bench harden screenshots clean
 
 .venv/.app: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
@@ -26,6 +26,10 @@ test: .venv/.dev  ## every test
 lint: .venv/.dev  ## ruff and mypy
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+
+docs: .venv/.dev  ## the site, into site/, with every warning an error
+	$(RUN) -m typer sliminfer.cli utils docs --name sliminfer --title "Command line" --output docs/command-line.md
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 bench: .venv/.dev  ## the timed measurements, on an otherwise idle machine
 	$(RUN) -m sliminfer bench --shape demo,qwen2.5-0.5b,llama-3.2-1b --lengths 2048,8192 --rounds 5 --preset paper,balanced,aggressive --new-tokens 64 --against hf --json $(RESULTS)/bench.json
@@ -50,4 +54,4 @@ screenshots: .venv/.dev  ## pictures of every page state into assets/screenshots
 	$(RUN) -m tests.browser.screenshots
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv runs site .mypy_cache .ruff_cache .pytest_cache

@@ -15,7 +15,7 @@ from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs
 
 @dataclass(frozen=True)
 class AdaptiveKnobs(SlimInferKnobs):
-    """How much is enough; `carry` and `reach` as in `sliminfer`.
+    """How much is enough; `carry` and `half_life` as in `sliminfer`.
 
     Attributes:
         mass: share of the score of all blocks that are not forced which the kept ones must hold.
