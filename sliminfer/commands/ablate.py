@@ -77,6 +77,7 @@ def evidence_shares(job: measuring.Job, variants: Mapping[int, Sequence[Variant]
         for length in job.contexts
         for suite in job.suites
         for index in range(suite.size(job.examples))
+        if not suite.why_not(length, index)
     ]
     mine = job.shard.mine(places)
     shares: list[Probed] = []

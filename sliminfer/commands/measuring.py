@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sliminfer.commands import options
+from sliminfer.commands.result_table import show_table
 from sliminfer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ DATA = Path("data")
 
 Suites = Annotated[
     str,
-    typer.Option("--suite", help="Comma-separated: needle, ..., planted, ruler, longbench, longbench-v2, FILE.jsonl."),
+    typer.Option(
+        "--suite",
+        help="Comma-separated: needle, ..., planted, ruler, longbench, longbench-v2, real, FILE.jsonl.",
+    ),
 ]
 Contexts = Annotated[str, typer.Option("--context", help="Comma-separated prompt lengths in tokens: 4096,8192.")]
 Examples = Annotated[int, typer.Option(help="Examples per suite and context.")]
@@ -88,13 +92,22 @@ class Job:
 
     def first_prompt(self, context: int) -> Prompt:
         """The prompt of the first example at `context`, by whose length schedules are solved."""
-        return self.suites[0].item(context, 0).prompt(self.engine.loaded.tokenizer)
+        index = self.asked(context)[0]
+        suite = next(each for each in self.suites if index < each.size(index + 1) and not each.why_not(context, index))
+        return suite.item(context, index).prompt(self.engine.loaded.tokenizer)
+
+    def asked(self, context: int) -> list[int]:
+        """The indices at which some suite has an example at `context`, ascending, at least one."""
+        from sliminfer.evaluate.left_out import asked
+
+        return asked(self.suites, context, self.examples)
 
 
 def prepare(asked: Asked) -> Job:
     """The job that the options name, with the model loaded and warm."""
     from sliminfer.engine.engine import SlimEngine
     from sliminfer.evaluate.catalogue import Sources, find_suites
+    from sliminfer.evaluate.left_out import left_out
     from sliminfer.evaluate.shards import Shard
 
     contexts = whole_numbers(asked.context, "--context")
@@ -118,7 +131,13 @@ def prepare(asked: Asked) -> Job:
     # Before each run the garbage is collected, for the sake of peak memory. What stays for good, most of it modules,
     # need not be looked through every time: 0.2 s a run.
     gc.freeze()
-    return Job(engine, suites, contexts, asked.examples, asked.seed, shard, asked.filler)
+    job = Job(engine, suites, contexts, asked.examples, asked.seed, shard, asked.filler)
+    if shard.first:
+        for each in left_out(suites, contexts, asked.examples):
+            print(each.sentence(), file=sys.stderr)
+    for length in contexts:
+        job.asked(length)
+    return job
 
 
 def solve(job: Job, label: str, config: SlimConfig, context: int, target: float) -> Variant | None:
@@ -196,6 +215,7 @@ def whole_numbers(text: str, option: str) -> list[int]:
 
 def result(job: Job, variants: Mapping[int, Sequence[Variant]], records: Sequence[Record]) -> dict[str, Any]:
     """The result file: where it comes from, what was compared, and a row per suite, context and variant."""
+    from sliminfer.evaluate.left_out import left_out
     from sliminfer.evaluate.provenance import provenance
     from sliminfer.evaluate.summary import averages, summarise
 
@@ -212,6 +232,7 @@ def result(job: Job, variants: Mapping[int, Sequence[Variant]], records: Sequenc
         "suites": [suite.name for suite in job.suites],
         "contexts": job.contexts,
         "examples": job.examples,
+        "left_out": [asdict(each) for each in left_out(job.suites, job.contexts, job.examples)],
         "seed": job.seed,
         "filler": str(job.filler) if job.filler else "example documents",
         "variants": [
@@ -237,43 +258,6 @@ def finish(data: dict[str, Any], json_option: str | None, path: Path) -> None:
     if failed:
         print(f"{failed} runs failed; the same command tries them again.", file=sys.stderr)
     print(f"Written to {path}.", file=sys.stderr)
-
-
-def show_table(rows: Sequence[dict[str, Any]]) -> None:
-    """The rows of `summary.summarise` for a terminal."""
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE, padding=(0, 1))
-    for heading in ("suite", "context", "variant"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "context" else "left")
-    for heading in ("n", "accuracy", "95 %", "agree", "KL", "evidence", "FLOPs x", "TTFT x", "TTFT s"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        speedup = row["speedup"]
-        table.add_row(
-            row["suite"],
-            f"{row['context']:,}",
-            row["variant"],
-            str(row["examples"]),
-            _number(row["accuracy"], ".3f"),
-            f"{_number(row['accuracy_low'], '.2f')}-{_number(row['accuracy_high'], '.2f')}",
-            _number(row["agreement"], ".3f"),
-            _number(row["first_token_kl"], ".4f"),
-            " ".join(f"{share:.2f}" for share in row["evidence_kept"]),
-            _number(speedup["ttft_flops"], ".2f"),
-            _number(speedup["ttft"], ".2f"),
-            _number(row["ttft_s"], ".3f"),
-        )
-    # A narrow terminal wraps whole lines, which reads better than cut figures.
-    console = Console()
-    console.width = max(console.width, 200)
-    console.print(table)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
 
 
 def numbers(text: str, option: str) -> list[float]:

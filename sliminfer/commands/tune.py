@@ -60,12 +60,13 @@ def command(
     variants = grid.variants(base, count)
     speedups = speedups_at(variants, job.engine.loaded.shape, len(job.first_prompt(context)))
     path = asked.result_path(json, "tune", agreement=agreement, keep=keep, layers=layers, method=method, config=config)
-    available = max(each.size(examples) for each in job.suites)
+    indices = job.asked(context)
+    available = len(indices)
     runs: dict[str, Record] = {}
 
     def measure(chosen: Sequence[Variant], first: int, end: int) -> Sequence[Record]:
         what = f"{len(chosen)} schedules on {end - first} examples"
-        found = measuring.measure(job, {context: chosen}, path, what, first, end)
+        found = measuring.measure(job, {context: chosen}, path, what, indices[first], indices[end - 1] + 1)
         runs.update({record.key: record for record in found})
         return found
 

@@ -19,12 +19,13 @@ from sliminfer.tasks.jsonl import JsonlSuite
 from sliminfer.tasks.longbench import LongBench2Suite, LongBenchSuite
 from sliminfer.tasks.longbench_tasks import TASKS as LONGBENCH_TASKS
 from sliminfer.tasks.planted import PlantedSuite
+from sliminfer.tasks.real import RealSuite
 from sliminfer.tasks.ruler import TASKS as RULER_TASKS
 from sliminfer.tasks.ruler import RulerSuite
 
 CHOICES = (
     f"planted (or {', '.join(SUITES)}), ruler (or ruler/{', ruler/'.join(RULER_TASKS)}), "
-    "longbench (or longbench/TASK), longbench-v2, or a file that ends in .jsonl"
+    "longbench (or longbench/TASK), longbench-v2, real, or a file that ends in .jsonl"
 )
 EXAMPLE_TEXTS = ASSETS / "examples"
 
@@ -87,6 +88,8 @@ def find_suites(names: str, sources: Sources) -> list[EvalSuite]:
             if sources.download and not any(sources.data.glob("longbench-v2.json*")):
                 fetch_longbench_v2(sources.data)
             wanted.setdefault(name, LongBench2Suite(sources.data, sources.tokenizer))
+        elif name == RealSuite.name:
+            wanted.setdefault(name, RealSuite(sources.data, sources.tokenizer))
         elif name.endswith(".jsonl"):
             wanted.setdefault(name, JsonlSuite(Path(name), sources.tokenizer))
         else:

@@ -74,14 +74,14 @@ def work_list(
 ) -> list[Work]:
     """Examples `first` to `examples - 1` of each of `suites` at the contexts of `variants`.
 
-    A beginning of the list is a fair sample of it.
+    A beginning of the list is a fair sample of it. What a suite leaves out at a context is not in it.
     """
     return [
         Work(suite, context, index, tuple(here))
         for index in range(first, examples)
         for context, here in variants.items()
         for suite in suites
-        if index < suite.size(examples)
+        if index < suite.size(examples) and not suite.why_not(context, index)
     ]
 
 

@@ -66,6 +66,10 @@ class EvalSuite(ABC):
     def size(self, wanted: int) -> int:
         """How many items there are when `wanted` are asked for."""
 
+    def why_not(self, context: int, index: int) -> str:
+        """Why item `index` is left out at `context`, as half a sentence; nothing where it is asked."""
+        return ""
+
     @abstractmethod
     def item(self, context: int, index: int) -> EvalItem:
         """Item `index`, prompt and answer together of at most about `context` tokens.

@@ -20,6 +20,11 @@ def all_of(reply: str, answers: tuple[str, ...]) -> float:
     return sum(contains_answer(reply, answer) for answer in answers) / len(answers)
 
 
+def parts_found(reply: str, parts: tuple[tuple[str, ...], ...]) -> float:
+    """The share of `parts` that `reply` holds; of each part any one of its wordings counts."""
+    return sum(max(contains_answer(reply, wording) for wording in wordings) for wordings in parts) / len(parts)
+
+
 def verbatim_words(reply: str, answer: str) -> float:
     """1.0 if `reply` begins with exactly the words of `answer`, punctuation included, otherwise 0.0."""
     expected = answer.split()
