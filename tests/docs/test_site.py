@@ -110,3 +110,13 @@ def test_the_hook_before_a_commit_runs_what_make_lint_does() -> None:
     (hook,) = repository["hooks"]
     assert repository["repo"] == "local"
     assert (hook["entry"], hook["language"], hook["pass_filenames"]) == ("make lint", "system", False)
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    named = re.compile(r"`((?:tests|sliminfer|viz|kernels|benchmarks|docs|assets)/[\w./-]+)`")
+    pages = [*DOCS.glob("*.md"), *ROOT.glob("*.md"), ROOT / "assets" / "demo_model" / "README.md"]
+    missing = {
+        (page.name, path) for page in pages for path in named.findall(page.read_text(encoding="utf-8"))
+        if not (ROOT / path).exists()
+    }  # fmt: skip
+    assert missing == set()
