@@ -70,6 +70,9 @@ class Kind:
         whose every file bears it: another file with such a name is refused.
     guess: whether the content looks like this kind, asked only where neither a mark nor the file's name tells.
     noun: what one file of it is called, where that is not the label.
+    late: packages that `parse` imports when it runs, because they are slow to load. Strangers' files are parsed where
+        nothing can be loaded any more, so these are loaded for files with this kind's `mark`, which must then look at
+        nothing but a few bytes.
     """
 
     name: str
@@ -79,3 +82,4 @@ class Kind:
     mark: Callable[[Upload], bool] | None = None
     guess: Callable[[Upload], bool] | None = None
     noun: str = ""
+    late: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import struct
@@ -10,10 +11,14 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from sliminfer.documents.document import DEFAULT_LIMITS, MIB, Document, DocumentLimits, check_size, display_name
+from sliminfer.documents.sandbox import LAYERS
 from sliminfer.errors import DocumentError
+
+_log = logging.getLogger(__name__)
 
 _WORKER = Path(__file__).with_name("worker.py")
 _HEAD_BYTES = 1 * MIB
@@ -25,7 +30,8 @@ _slots = threading.BoundedSemaphore(_MOST_WORKERS)
 def parse_document_safely(data: bytes, filename: str, limits: DocumentLimits = DEFAULT_LIMITS) -> Document:
     """`parse_document` in a fresh worker process with the time and memory limits of `limits`.
 
-    The worker gets no environment variable (so no token), cannot write files, and ends after this one file.
+    The worker gets no environment variable (so no token), gives up everything but computing (`sandbox`) before it looks
+    at the file, and ends after this one. Where the host offers a part of that only, the log says so once.
     Blocks for at most twice `limits.seconds` (waiting for a free worker, then parsing). Raises DocumentError,
     also where the worker runs out of time or memory or crashes.
     """
@@ -70,6 +76,8 @@ def _in_worker(data: bytes, filename: str, limits: DocumentLimits) -> Document:
         raise DocumentError(
             f"'{name}' took longer than {limits.seconds:g} s to read: split it, or upload its text as .txt."
         )
+    if answer:
+        _tell_once(_missing(answer))
     document = _understood(answer) if answer else None
     if document is None:
         raise DocumentError(f"'{name}' could not be read (the reader stopped): upload its text as .txt.")
@@ -134,6 +142,22 @@ def _understood(answer: bytes) -> Document | None:
         )
     except (struct.error, ValueError, KeyError, TypeError):
         return None
+
+
+def _missing(answer: bytes) -> tuple[str, ...]:
+    """The layers of the sandbox that a worker says it does without; of what it says only their names are believed."""
+    try:
+        (size,) = struct.unpack(">I", answer[:4])
+        said = json.loads(answer[4 : 4 + size]).get("missing", ())
+    except (struct.error, ValueError, AttributeError):
+        return ()
+    return tuple(layer for layer in LAYERS if layer in said) if isinstance(said, list) else ()
+
+
+@cache
+def _tell_once(missing: tuple[str, ...]) -> None:
+    if missing:
+        _log.warning("uploads are parsed without %s, which this host does not offer", ", ".join(missing))
 
 
 def _import_paths() -> list[str]:

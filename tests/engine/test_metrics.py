@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -85,6 +88,19 @@ def test_peak_memory_sees_a_buffer_that_is_gone_again() -> None:
     del block
     assert 60e6 < meter.bytes() < 120e6
     assert PeakMemory(torch.device("cpu")).bytes() < 30e6
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can become another user")
+def test_peak_memory_is_measured_in_a_process_that_keeps_itself_to_itself() -> None:
+    """As the page's does: from then on root owns what /proc says of it, which a host does not run it as."""
+    code = (
+        "import os, torch; from sliminfer.engine.meters import PeakMemory; cpu = torch.device('cpu');"
+        "PeakMemory(cpu); from sliminfer.documents.sandbox import keep_to_itself; keep_to_itself();"
+        "big = torch.ones(50_000_000); del big; os.setgid(65534); os.setuid(65534);"
+        "print(os.access('/proc/self/clear_refs', os.W_OK), PeakMemory(cpu).bytes() < 50e6)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ran.stdout.split() == ["False", "True"], ran.stderr
 
 
 def test_stopwatch_adds_up() -> None:

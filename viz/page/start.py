@@ -48,6 +48,7 @@ def main(
     hosted = {name for name in ("SLIMINFER_PROFILE", "SPACES_ZERO_GPU", "SPACE_ID") if os.environ.get(name)}
     try:
         need_packages()
+        from sliminfer.documents.sandbox import keep_to_itself
         from sliminfer.hosting import chosen_profile, read_spacefile
         from sliminfer.hosting.logs import log_as_json
         from viz.page.closing import serve_until_told
@@ -60,6 +61,8 @@ def main(
         first = model or (DEMO_MODEL if profile is None else profile.models[0])
         site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile)
         site.measured = results
+        if not site.shelf.borrows:  # where the GPU is lent, a worker of this process is looked after by another
+            keep_to_itself()
         page = serve(site, address, port, profile)
     except (SlimError, OSError) as error:
         typer.echo(str(error), err=True)

@@ -97,4 +97,4 @@ def _page_texts(reader: "PdfReader", name: str, limits: DocumentLimits) -> tuple
     return texts, unreadable
 
 
-PDF = Kind("pdf", "PDF", (".pdf",), _parse, mark=_marked)
+PDF = Kind("pdf", "PDF", (".pdf",), _parse, mark=_marked, late=("pypdf",))
