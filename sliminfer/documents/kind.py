@@ -70,9 +70,9 @@ class Kind:
         whose every file bears it: another file with such a name is refused.
     guess: whether the content looks like this kind, asked only where neither a mark nor the file's name tells.
     noun: what one file of it is called, where that is not the label.
-    late: packages that `parse` imports when it runs, because they are slow to load. Strangers' files are parsed where
-        nothing can be loaded any more, so these are loaded for files with this kind's `mark`, which must then look at
-        nothing but a few bytes.
+    late: packages of which a part is imported only when `parse` runs. Strangers' files are parsed where nothing can be
+        loaded any more, so these are loaded first, whole, for uploads that may be of this kind by name, mark or guess;
+        the latter two must then look at no more than a few bytes.
     """
 
     name: str
@@ -83,3 +83,7 @@ class Kind:
     guess: Callable[[Upload], bool] | None = None
     noun: str = ""
     late: tuple[str, ...] = ()
+
+    def may_be(self, upload: Upload) -> bool:
+        """Whether `upload` might be of this kind: by its name, its mark, or how it looks."""
+        return upload.named is self or any(look is not None and look(upload) for look in (self.mark, self.guess))

@@ -67,7 +67,7 @@ def _load(data: bytes, filename: str, limits: dict[str, Any]) -> None:
     from sliminfer.documents.parse import parse_document  # noqa: F401
 
     upload = upload_of(data, display_name(filename), DocumentLimits(**limits))
-    packages = [name for kind in KINDS if kind.late and kind.mark and kind.mark(upload) for name in kind.late]
+    packages = [name for kind in KINDS if kind.late and kind.may_be(upload) for name in kind.late]
     for name in (*_LATE, *packages):
         with contextlib.suppress(ImportError):  # the parser says what it misses
             package = importlib.import_module(name)
