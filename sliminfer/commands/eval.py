@@ -23,8 +23,11 @@ def command(
     prune: options.Prune = None,
     preset: options.Preset = DEFAULT_PRESET,
     config: options.ConfigFile = None,
-    match_flops: Annotated[
-        str | None, typer.Option(help="FLOP speed-ups that every method's schedule is solved for: 1.5,2,2.5,3.")
+    flop_budgets: Annotated[
+        str | None,
+        typer.Option(
+            "--match-flops", help="FLOP budgets, as speed-ups that every method's schedule is solved for: 1.5,2,2.5,3."
+        ),
     ] = None,
     filler: measuring.FillerText = None,
     data: measuring.Data = measuring.DATA,
@@ -38,7 +41,7 @@ def command(
     from sliminfer.evaluate.evaluate import Variant
 
     names = [name for name in (part.strip() for part in methods.split(",")) if name and name != "full"]
-    targets = [] if match_flops is None else measuring.numbers(match_flops, "--match-flops")
+    targets = [] if flop_budgets is None else measuring.numbers(flop_budgets, "--match-flops")
     asked = measuring.Asked(
         suite=suite, context=context, examples=examples, seed=seed, model=model, filler=filler, data=data,
         download=download, device=device, dtype=dtype, attention=attention,
@@ -61,7 +64,7 @@ def command(
         plain = [Variant(name, made) for name, made in configs.items()]
         variants = dict.fromkeys(job.contexts, plain)
     path = asked.result_path(
-        json, "eval", methods=methods, prune=prune, preset=preset, config=config, match_flops=match_flops
+        json, "eval", methods=methods, prune=prune, preset=preset, config=config, flop_budgets=flop_budgets
     )
     records = measuring.measure(job, variants, path, "eval")
     if job.shard.first:

@@ -146,11 +146,11 @@ def solve(job: Job, label: str, config: SlimConfig, context: int, target: float)
     None, and a word to the user, where it is out of reach.
     """
     from sliminfer.evaluate.evaluate import Variant
-    from sliminfer.selectors.budget import match_flops
+    from sliminfer.selectors.budget import at_flop_budget
 
     prompt = job.first_prompt(context)
     try:
-        solved = match_flops(config, job.engine.loaded.shape, len(prompt), target, prompt.question)
+        solved = at_flop_budget(config, job.engine.loaded.shape, len(prompt), target, prompt.question)
         return Variant(label, solved, target)
     except ConfigError as error:
         if job.shard.first:

@@ -36,8 +36,11 @@ ActivePreserve = Annotated[
     bool | None, typer.Option(help="Whether the layers before the first prune step have a working set as well.")
 ]
 Decode = Annotated[str | None, typer.Option(help="Who chooses it: blocks, retrieval or lychee (default: blocks).")]
-MatchFlops = Annotated[
-    float | None, typer.Option(help="Solve the method's keeps for this FLOP speed-up of the prefill, such as 2.3.")
+FlopBudget = Annotated[
+    float | None,
+    typer.Option(
+        "--match-flops", help="FLOP budget, as the speed-up of the prefill that the keeps are solved for, such as 2.3."
+    ),
 ]
 JsonFile = Annotated[str | None, typer.Option("--json", help="Write the result as JSON to a file, or - for stdout.")]
 

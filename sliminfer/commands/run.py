@@ -24,7 +24,7 @@ def command(
     preset: options.Preset = DEFAULT_PRESET,
     config: options.ConfigFile = None,
     method: options.Method = None,
-    match_flops: options.MatchFlops = None,
+    flop_budget: options.FlopBudget = None,
     active: options.Active = None,
     refresh: options.Refresh = None,
     gamma: options.Gamma = None,
@@ -46,7 +46,7 @@ def command(
     from sliminfer.engine.events import FirstToken, PromptReady, Token
     from sliminfer.engine.request import RunRequest
     from sliminfer.engine.result import RunResult
-    from sliminfer.selectors import budget as matching
+    from sliminfer.selectors.budget import at_flop_budget
 
     text = load_document(document).text
     loaded = options.load(model, device, dtype, attention)
@@ -58,9 +58,9 @@ def command(
     engine = SlimEngine(loaded)
     request = RunRequest(text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels)
     ready = engine.prepare(request)
-    if match_flops is not None:
+    if flop_budget is not None:
         prompt = ready.prompt
-        slim_config = matching.match_flops(slim_config, loaded.shape, len(prompt), match_flops, prompt.question)
+        slim_config = at_flop_budget(slim_config, loaded.shape, len(prompt), flop_budget, prompt.question)
     events = engine.compare(ready.under(slim_config))
     engine.warm_up()
     quiet = json == "-"

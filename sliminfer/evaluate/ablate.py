@@ -2,84 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from sliminfer.errors import ConfigError
 from sliminfer.evaluate.records import FULL
 from sliminfer.evaluate.summary import by_step
-from sliminfer.ops.dispatch import unit_keys
-from sliminfer.schedule.config import Aggregate, SlimConfig
-from sliminfer.selectors import Attention, PruneView, register
-from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs
-
-
-@dataclass(frozen=True)
-class Rule(SlimInferKnobs):
-    """How a block's score comes from the products of queries and keys.
-
-    Attributes:
-        attention: softmax over the units first, rather than the raw products.
-        queries, heads, units: how the values of a block are brought together, in this order.
-    """
-
-    attention: bool = True
-    queries: Aggregate = "mean"
-    heads: Aggregate = "mean"
-    units: Aggregate = "max"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("queries", "heads", "units"):
-            if getattr(self, name) not in ("max", "mean"):
-                raise ConfigError(f"Option {name} is {getattr(self, name)!r}: choose max or mean.")
-
-
-@register
-class ScoringRule(SlimInfer):
-    """SlimInfer under any `Rule`, without the care for memory and speed that the shipped rule gets."""
-
-    name: ClassVar[str] = "scoring-rule"
-    paper: ClassVar[str] = "variants of SlimInfer's score, for the ablation"
-    knobs: ClassVar[type[Any]] = Rule
-
-    def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
-        size, keys = self.config.unit_size, layer.keys()
-        queries = layer.queries(self.config.query_window).to(keys.device)
-        alive = view.alive.to(keys.device)
-        units = unit_keys(keys, size) if size > 1 else keys
-        ends = alive[torch.arange(size, len(alive) + size, size, device=keys.device).clamp(max=len(alive)) - 1]
-        per_unit = score_units(queries, units, ends[None] <= alive[-queries.shape[1] :, None], self.options)
-        # Attention is never negative. Raw products may be, and a block that is gone counts 0 here.
-        per_unit = per_unit if self.options.attention else per_unit - per_unit.min()
-        reduce = "amax" if self.options.units == "max" else "mean"
-        blocks = torch.zeros(len(self.prompt.blocks), device=keys.device)
-        return blocks.scatter_reduce(0, alive[::size] // self.config.block_size, per_unit, reduce, include_self=False)
-
-
-def score_units(queries: Tensor, units: Tensor, visible: Tensor, rule: Rule) -> Tensor:
-    """Score of each unit by `rule`, fp32 [units].
-
-    Args:
-        queries: [heads, window, head_dim], after RoPE.
-        units: representative keys [kv_heads, units, head_dim].
-        visible: which units lie behind which query [window, units].
-    """
-    heads, window, width = queries.shape
-    grouped = queries.float().view(units.shape[0], -1, window, width) / math.sqrt(width)
-    values = torch.einsum("hgwd,hud->hgwu", grouped, units.float()).reshape(heads, window, -1)
-    if rule.attention:
-        values = values.masked_fill(~visible, -math.inf).softmax(-1).nan_to_num(0.0)
-    else:
-        values = torch.where(visible, values, values.amin())
-    over_queries = values.amax(1) if rule.queries == "max" else values.mean(1)
-    return over_queries.amax(0) if rule.heads == "max" else over_queries.mean(0)
+from sliminfer.schedule.config import SlimConfig
+from sliminfer.selectors.scoring_rule import ScoringRule
 
 
 def rules(base: SlimConfig) -> dict[str, SlimConfig]:
@@ -93,7 +23,7 @@ def rules(base: SlimConfig) -> dict[str, SlimConfig]:
         ("maximum over queries and heads", {"queries": "max", "heads": "max"}),
         ("mean over the units of a block", {"units": "mean"}),
     ):
-        found[label] = default.with_changes(method="scoring-rule", options=options)
+        found[label] = default.with_changes(method=ScoringRule.name, options=options)
     found["blocks by themselves, without their neighbours"] = default.with_changes(options={"half_life": 0})
     for half_life in (4, 16, 32):
         found[f"half-life of {half_life} tokens"] = default.with_changes(options={"half_life": half_life})
@@ -111,7 +41,7 @@ def rules(base: SlimConfig) -> dict[str, SlimConfig]:
     )
     paper = {"attention": False, "half_life": 0, "carry": 0.0}
     found["blocks of 32, mean-key units of 8, raw products, neither neighbours nor earlier scores"] = (
-        default.with_changes(method="scoring-rule", block_size=32, unit_size=8, options=paper)
+        default.with_changes(method=ScoringRule.name, block_size=32, unit_size=8, options=paper)
     )
     return {label: config for label, config in found.items() if label == "default" or config != default}
 

@@ -14,6 +14,7 @@ from sliminfer.selectors.gemfilter import GemFilter
 from sliminfer.selectors.lazyllm import LazyLLM
 from sliminfer.selectors.oracle import Oracle
 from sliminfer.selectors.random import Random
+from sliminfer.selectors.scoring_rule import ScoringRule
 from sliminfer.selectors.sliminfer import SlimInfer
 from sliminfer.selectors.streaming import Streaming
 
@@ -35,6 +36,7 @@ __all__ = [
 ENTRY_POINTS = "sliminfer.methods"  # the group under which a package names its methods, each as NAME = "MODULE:CLASS"
 _OWN = (Full, SlimInfer, Adaptive, FastKV, LazyLLM, GemFilter, Streaming, Random, Oracle)
 _METHODS: dict[str, type[Selector]] = {method.name: method for method in _OWN}
+_STUDIES: dict[str, type[Selector]] = {ScoringRule.name: ScoringRule}  # no methods to choose, but named in records
 
 
 def available() -> tuple[str, ...]:
@@ -44,6 +46,8 @@ def available() -> tuple[str, ...]:
 
 def selector_class(name: str) -> type[Selector]:
     """The class of method `name`; raises ConfigError for an unknown one."""
+    if name in _STUDIES:
+        return _STUDIES[name]
     if name not in _METHODS and name in (installed := _installed()):
         register(_load(installed[name]))
     if name not in _METHODS:

@@ -29,7 +29,7 @@ def flop_speedup(config: SlimConfig, shape: ModelShape, prompt_tokens: int, ques
     return full / prefill_flops(shape, plan.layer_runs, plan.scored)
 
 
-def match_flops(
+def at_flop_budget(
     config: SlimConfig, shape: ModelShape, prompt_tokens: int, speedup: float, question: Span | None = None
 ) -> SlimConfig:
     """`config` with its steps changed so that the prefill's FLOP speed-up is `speedup`.

@@ -11,7 +11,7 @@ from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors import available, published, selector_class
-from sliminfer.selectors.budget import flop_speedup, match_flops
+from sliminfer.selectors.budget import at_flop_budget, flop_speedup
 
 DEMO = ModelShape(12, 512, 1408, 8, 4, 64, 8192, 16384, True)
 LLAMA = ModelShape(32, 4096, 14336, 32, 8, 128, 128256, 131072, False)
@@ -24,7 +24,7 @@ METHODS = [method for method in available() if method != "full"]
 def test_every_method_meets_the_budgets_of_the_comparison(
     method: str, speedup: float, shape: ModelShape, tokens: int
 ) -> None:
-    config = match_flops(published(method, shape.layers), shape, tokens, speedup)
+    config = at_flop_budget(published(method, shape.layers), shape, tokens, speedup)
     assert flop_speedup(config, shape, tokens) == pytest.approx(speedup, rel=0.01)
     config.check_model(shape.layers)
     selector_class(method).check(config)
@@ -45,12 +45,12 @@ def test_near_the_target_or_refused_with_the_range(
     span = (tokens - question, tokens)
     start = published(method, layers)
     try:
-        config = match_flops(start, shape, tokens, speedup, span)
+        config = at_flop_budget(start, shape, tokens, speedup, span)
     except ConfigError as error:
         reach = float(str(error).rsplit(" ", 1)[1].rstrip("."))
         assert reach < speedup
         if reach > 1:
-            assert flop_speedup(match_flops(start, shape, tokens, reach, span), shape, tokens, span) >= reach * 0.95
+            assert flop_speedup(at_flop_budget(start, shape, tokens, reach, span), shape, tokens, span) >= reach * 0.95
         return
     # Blocks of 32 in prompts this short and models this shallow: a block more or less is within 5 %.
     assert flop_speedup(config, shape, tokens, span) == pytest.approx(speedup, rel=0.05)
@@ -72,13 +72,13 @@ def test_no_other_layers_stray_less_from_the_published_schedule(method: str, spe
         ]
         return min([1.0, solved.steps[0].layer / start.steps[0].layer, *shares])
 
-    chosen = match_flops(start, DEMO, tokens, speedup)
+    chosen = at_flop_budget(start, DEMO, tokens, speedup)
     moved = start.steps[0].layer - chosen.steps[0].layer
     assert [step.layer for step in chosen.steps] == [step.layer - moved for step in start.steps]
     for down in range(start.steps[0].layer):
         lower = start.with_changes(steps=tuple(PruneStep(s.layer - down, s.keep) for s in start.steps))
         try:
-            other = match_flops(lower, DEMO, tokens, speedup)
+            other = at_flop_budget(lower, DEMO, tokens, speedup)
         except ConfigError:
             continue
         assert left(other) <= left(chosen) + 1e-3
@@ -87,15 +87,15 @@ def test_no_other_layers_stray_less_from_the_published_schedule(method: str, spe
 @pytest.mark.parametrize("method", METHODS)
 def test_what_cannot_be_reached_is_refused(method: str) -> None:
     with pytest.raises(ConfigError, match="choose between 1 and"):
-        match_flops(published(method, 12), DEMO, 4096, 40.0)
+        at_flop_budget(published(method, 12), DEMO, 4096, 40.0)
     with pytest.raises(ConfigError, match="below 1"):
-        match_flops(published(method, 12), DEMO, 4096, 0.9)
-    assert match_flops(published(method, 12), DEMO, 4096, 1.0).steps == ()
+        at_flop_budget(published(method, 12), DEMO, 4096, 0.9)
+    assert at_flop_budget(published(method, 12), DEMO, 4096, 1.0).steps == ()
 
 
 def test_token_counts_become_shares_and_a_config_without_steps_is_refused() -> None:
     counted = SlimConfig((PruneStep(4, 2048),))
     shared = SlimConfig((PruneStep(4, 0.5),))
-    assert match_flops(counted, DEMO, 4096, 2.0) == match_flops(shared, DEMO, 4096, 2.0)
+    assert at_flop_budget(counted, DEMO, 4096, 2.0) == at_flop_budget(shared, DEMO, 4096, 2.0)
     with pytest.raises(ConfigError, match="no prune step"):
-        match_flops(SlimConfig(), DEMO, 4096, 2.0)
+        at_flop_budget(SlimConfig(), DEMO, 4096, 2.0)

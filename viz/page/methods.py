@@ -17,7 +17,7 @@ from sliminfer.engine.side_result import SideResult
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import available, published, selector_class
-from sliminfer.selectors.budget import match_flops
+from sliminfer.selectors.budget import at_flop_budget
 from viz.figures.kept_map import KeptMap
 from viz.figures.methods import MethodRun, methods_grid, methods_table
 from viz.figures.words import escape
@@ -150,7 +150,7 @@ class MethodsEvents:
         shape = engine.loaded.shape
         for name in chosen:
             own = wanted.config if name == wanted.config.method else published(name, shape.layers)
-            configs[name] = match_flops(own, shape, len(ready.prompt), speedup, ready.prompt.question)
+            configs[name] = at_flop_budget(own, shape, len(ready.prompt), speedup, ready.prompt.question)
         full: Side = "full"
         yield from engine.run(ready, full)
         for name in chosen:
