@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sliminfer.assets import ASSETS
 from sliminfer.model.prompts import QUESTION_PREFIX
 from sliminfer.tasks.filler import TaskError
 from sliminfer.tasks.items import EvalItem, EvalSuite, Span
@@ -16,7 +17,7 @@ from sliminfer.tasks.middle import TEMPLATE_ROOM
 from sliminfer.tasks.real_documents import DOCUMENTS, RealDocument, digest
 from sliminfer.tasks.scoring import parts_found
 
-QUESTIONS = Path(__file__).resolve().parents[2] / "assets" / "suites" / "real.jsonl"
+QUESTIONS = ASSETS / "suites" / "real.jsonl"
 FOLDER = "real"
 _FETCH = "fetch it with: python benchmarks/real_documents.py"
 _ROOM = 64

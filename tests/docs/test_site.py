@@ -88,7 +88,8 @@ def test_the_page_of_the_command_line_is_current(tmp_path: Path) -> None:
     fresh = tmp_path / "command-line.md"
     generate = [sys.executable, "-m", "typer", "sliminfer.cli", "utils", "docs", "--name", "sliminfer"]
     subprocess.run([*generate, "--title", "Command line", "--output", str(fresh)], cwd=ROOT, check=True)
-    assert (DOCS / "command-line.md").read_text(encoding="utf-8") == fresh.read_text(encoding="utf-8")
+    current = (DOCS / "command-line.md").read_text(encoding="utf-8") == fresh.read_text(encoding="utf-8")
+    assert current, "run make docs, and commit docs/command-line.md"
 
 
 def own_methods() -> set[str]:

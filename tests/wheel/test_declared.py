@@ -79,6 +79,16 @@ def test_every_package_that_is_declared_is_imported_or_used_by_one_that_is() -> 
     assert (CORE | set().union(*EXTRAS.values())) - used <= {"pyarrow", "spaces", "nvidia-ml-py"}
 
 
+def test_what_ships_with_the_project_is_found_through_one_door() -> None:
+    """`sliminfer.assets` knows where a wheel has it; a path from a module's own place holds in a checkout only."""
+    modules = [*(ROOT / "sliminfer").rglob("*.py"), *(ROOT / "viz").rglob("*.py")]
+    named = [
+        path for path in modules for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value == "assets"
+    ]  # fmt: skip
+    assert named == [ROOT / "sliminfer" / "assets" / "__init__.py"]
+
+
 def test_all_extras_together_are_all() -> None:
     (everything,) = parsed(PROJECT["optional-dependencies"]["all"])
     assert everything.extras == set(EXTRAS) - {"all"}

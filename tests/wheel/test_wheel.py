@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,16 @@ def log(tmp_path: Path) -> Path:
     path = tmp_path / "log.txt"
     path.write_text(FILLER * 60 + CODE + FILLER * 30, encoding="utf-8")
     return path
+
+
+def test_all_that_the_code_reads_travels_with_it(wheel: Path) -> None:
+    """Pictures are for the README alone."""
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    files = {path.relative_to(ROOT) for path in (ROOT / "assets").rglob("*") if path.is_file()}
+    shipped = {path for path in files if path.parts[1] != "screenshots" and path.suffix != ".svg"}
+    assert {f"sliminfer/{path.as_posix()}" for path in shipped} - inside == set()
+    assert {"sliminfer/py.typed", "sliminfer/assets/Spacefile"} <= inside
 
 
 def test_a_question_is_answered_on_the_core_alone(installed: Environment, log: Path) -> None:
