@@ -40,6 +40,7 @@ class DocumentLimits:
     max_characters: length of the text that comes out; 4 million is about a million tokens.
     max_pages: pages of a PDF.
     max_expanded_bytes: bytes unpacked from the parts of a docx or epub that are read.
+    max_elements: elements of the XML in them.
     seconds, memory_bytes: wall and CPU time, and address space; enforced by `parse_document_safely` only.
     """
 
@@ -47,6 +48,7 @@ class DocumentLimits:
     max_characters: int = 4_000_000
     max_pages: int = 2_000
     max_expanded_bytes: int = 128 * MIB
+    max_elements: int = 2_000_000
     seconds: float = 30.0
     memory_bytes: int = 1024 * MIB
 

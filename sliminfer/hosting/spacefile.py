@@ -65,6 +65,7 @@ class Limits(_Strict):
     new_tokens: int = Field(ge=1, le=8192)
     gpu_seconds: int = Field(ge=10, le=3600)
     queue_size: int = Field(ge=1, le=1000)
+    per_client: int = Field(default=2, ge=1, le=1000)
 
 
 class Profile(_Strict):

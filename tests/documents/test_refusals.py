@@ -54,6 +54,10 @@ CASES = {
     "locked Word": ("a.docx", _locked_zip(), "has a password"),
     "billion laughs": ("a.docx", files.word_xml("<w:p><w:t>&c;</w:t></w:p>", LAUGHS), "is damaged"),
     "zip bomb": ("a.docx", BOMB, "unpacks to more than 16 MiB"),
+    "elements": ("a.docx", files.word_xml("<w:p/>" * 50_001), "more than 50,000 elements"),
+    "elements in all": (
+        "a.docx", files.word_xml("<w:p/>" * 30_000, footnotes=f"<w:f>{'<w:p/>' * 30_000}</w:f>"), "more than 50,000",
+    ),
     "book without contents": ("a.epub", files.zipped({"META-INF/container.xml": files.CONTAINER}), "is damaged"),
     "book without chapters": ("a.epub", files.epub({}, ["a.xhtml"]), "is damaged"),
     "protected book": ("a.epub", LOCKED_BOOK, "copy protection"),
@@ -61,7 +65,9 @@ CASES = {
     "too long": ("a.txt", b"x" * 1_000_001, "holds 1,000,001 characters and the limit is 1,000,000"),
     "too many pages": ("a.pdf", files.pdf(["a"] * 6), "has 6 pages and the limit is 5"),
 }
-LIMITS = DocumentLimits(max_bytes=2_000_000, max_characters=1_000_000, max_pages=5, max_expanded_bytes=16 << 20)
+LIMITS = DocumentLimits(
+    max_bytes=2_000_000, max_characters=1_000_000, max_pages=5, max_expanded_bytes=16 << 20, max_elements=50_000
+)
 
 
 @pytest.mark.parametrize("case", CASES)

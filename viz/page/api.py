@@ -24,7 +24,7 @@ from viz.page.compat import upload_folder
 from viz.page.passage import find_passage
 from viz.page.session import ResultStore
 from viz.page.site import Site
-from viz.page.stream import ENGINE_QUEUE, plain_message
+from viz.page.stream import ENGINE_QUEUE, READERS, READING_QUEUE, plain_message
 from viz.page.zero import probing
 
 T = TypeVar("T")
@@ -201,7 +201,7 @@ def add(site: Site) -> None:
 
     gr.api(compare, concurrency_id=ENGINE_QUEUE)
     gr.api(diffusion, concurrency_id=ENGINE_QUEUE)
-    gr.api(read_document)
+    gr.api(read_document, concurrency_id=READING_QUEUE, concurrency_limit=READERS)
     gr.api(models, queue=False)
 
 

@@ -89,6 +89,11 @@ class DocumentEvents:
         except SlimError as error:
             return {self.status: status(str(error), "error"), self.controls.document.upload: None}
 
+    def unread(self) -> Updates:
+        """The upload could not even queue."""
+        said = status("Too many documents are being read: upload it again in a minute.", "error")
+        return {self.status: said, self.controls.document.upload: None}
+
     def paste(self, visitor: Visitor, text: str) -> Updates:
         """Text was pasted or typed."""
         return self._taken(visitor, read_paste(text)) if text.strip() else {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
@@ -12,8 +13,10 @@ from starlette.types import ASGIApp
 Layer = Callable[[ASGIApp], ASGIApp]
 
 
-def gate(layers: Sequence[Layer]) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """A lifespan that puts `layers` around an app's own middleware, the first of them outermost.
+def gate(
+    layers: Sequence[Layer], chores: Sequence[Callable[[], Coroutine[None, None, None]]] = ()
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """A lifespan that puts `layers` around an app's own middleware, the first of them outermost, and does `chores`.
 
     Middleware that an app is given comes to stand within Gradio's, where its headers and errors can still be changed;
     an app's start is the one moment at which its finished stack can be taken hold of.
@@ -26,7 +29,11 @@ def gate(layers: Sequence[Layer]) -> Callable[[Starlette], AbstractAsyncContextM
         for layer in reversed(layers):
             stack = layer(stack)
         app.middleware_stack = stack
-        yield
+        async with asyncio.TaskGroup() as tasks:
+            under_way = [tasks.create_task(chore()) for chore in chores]
+            yield
+            for task in under_way:
+                task.cancel()
 
     return around
 

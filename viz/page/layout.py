@@ -21,7 +21,7 @@ from viz.page.session import TIME_TO_LIVE_S, Visitor
 from viz.page.share import ShareEvents
 from viz.page.site import Site
 from viz.page.stored import StoredView
-from viz.page.stream import ENGINE_QUEUE
+from viz.page.stream import ENGINE_QUEUE, READERS, READING_QUEUE
 
 TITLE = "SlimInfer Studio"
 TAGLINE = "Ask a long document a question, and watch the full model and the pruned model answer side by side."
@@ -141,7 +141,11 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
         list({id(c): c for c in [*taken, *inputs]}.values()), queue=False, **QUIET,
     )  # fmt: skip
     document.example.input(events.example, [visitor, document.example], taken, queue=False, **QUIET)
-    document.upload.upload(events.upload, [visitor, document.upload], taken, queue=False, **QUIET)
+    read = document.upload.upload(
+        events.upload, [visitor, document.upload], taken, concurrency_id=READING_QUEUE, concurrency_limit=READERS,
+        **QUIET,
+    )  # fmt: skip
+    read.failure(events.unread, None, [events.status, document.upload], queue=False, **QUIET)
     document.paste.blur(events.paste, [visitor, document.paste], taken, queue=False, **QUIET)
     for chip in document.chips:
         chip.click(None, chip, document.question, js="(text) => text", **QUIET)

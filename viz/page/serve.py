@@ -10,16 +10,19 @@ import gradio as gr
 from sliminfer.documents.document import MIB
 from sliminfer.engine.limits import RunLimits
 from sliminfer.errors import ModelError
-from sliminfer.hosting import Profile
+from sliminfer.hosting import Limits, Profile
 from sliminfer.model.known import KnownModel, known_models
 from viz.page import layout
+from viz.page.admission import Admission
 from viz.page.bodies import BodyLimits, BoundedBodies
 from viz.page.examples import Example, examples
 from viz.page.gate import Layer, gate
 from viz.page.health import health_route
+from viz.page.listening import Listening
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
 from viz.page.site import Site
+from viz.page.waiting import Places, VisitorQueue
 
 MOST_WAITING = 32  # visitors in the queue; more would wait longer than anyone does
 
@@ -72,18 +75,27 @@ def serve(site: Site, host: str, port: int, profile: Profile | None = None, **op
     `options` go to Gradio's `launch`.
     """
     page = layout.build(site)
-    waiting = MOST_WAITING if profile is None else profile.limits.queue_size
-    page.queue(max_size=waiting, default_concurrency_limit=len(site.shelf.devices))
+    places = Places(MOST_WAITING) if profile is None else _places(profile.limits)
+    page.queue(default_concurrency_limit=len(site.shelf.devices))
+    page._queue = queue = VisitorQueue(page, places, len(site.shelf.devices))
     launch = layout.launch_options(site) | {
         "prevent_thread_lock": True,
-        "app_kwargs": {"routes": [health_route(site, page)], "lifespan": gate(_layers(site))},
+        "app_kwargs": {
+            "routes": [health_route(site, page)],
+            "lifespan": gate(_layers(site, queue, profile is not None), [queue.drop_unheard]),
+        },
         **options,
     }
     page.launch(server_name=host, server_port=port, quiet=True, **launch)
     return page
 
 
-def _layers(site: Site) -> tuple[Layer, ...]:
-    """What every request passes, outermost first."""
+def _places(limits: Limits) -> Places:
+    return Places(limits.queue_size, limits.per_client)
+
+
+def _layers(site: Site, queue: VisitorQueue, hosted: bool) -> tuple[Layer, ...]:
+    """What every request passes, outermost first. On a machine of one's own all clients are its owner."""
     bodies = BodyLimits.of(site)
-    return (lambda app: BoundedBodies(app, bodies),)
+    inner: tuple[Layer, ...] = (lambda app: BoundedBodies(app, bodies), lambda app: Listening(app, queue))
+    return (Admission, *inner) if hosted else inner

@@ -21,6 +21,7 @@ from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
 
 MOST_NEW_TOKENS = 512  # longest answer where the host sets no limit
+READING_S = 8.0  # longest time that reading an upload may take, while others wait
 LONGEST_QUESTION = 4_000  # characters; a question is compared with every block, so it is no place for a document
 
 
@@ -65,7 +66,7 @@ class Site:
     def document_limits(self) -> DocumentLimits:
         """What an upload may be and take."""
         most = min(self.longest_text, DEFAULT_LIMITS.max_characters)
-        return replace(DEFAULT_LIMITS, max_bytes=self.upload_limit, max_characters=most)
+        return replace(DEFAULT_LIMITS, max_bytes=self.upload_limit, max_characters=most, seconds=READING_S)
 
     def check_text(self, document: str, question: str = "?") -> None:
         """Raise ConfigError for a text longer than any model on offer reads, before anything is done with it."""

@@ -14,6 +14,8 @@ from sliminfer.errors import SlimError, needs_extra
 from sliminfer.model.loading import DEMO_MODEL
 from sliminfer.schedule.presets import DEFAULT_PRESET
 
+SPACE_PROXIES = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # the Hub's own machines in front of a Space
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +59,8 @@ def main(
         name, profile = (hosted and chosen_profile(read_spacefile(), os.environ)) or ("", None)
         if profile is not None:
             log_as_json()
+        if os.environ.get("SPACE_ID"):  # uvicorn reads it: whose word on a visitor's address is taken
+            os.environ.setdefault("FORWARDED_ALLOW_IPS", SPACE_PROXIES)
         address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")  # nosec B104
         first = model or (DEMO_MODEL if profile is None else profile.models[0])
         site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile)

@@ -23,6 +23,8 @@ from sliminfer.errors import SlimError
 T = TypeVar("T")
 
 ENGINE_QUEUE = "engine"  # every event that computes shares this queue: one at a time
+READING_QUEUE = "reading"  # every event that reads an upload, which must not wait for those nor they for it
+READERS = 2  # uploads read at the same time
 TEXT_PERIOD_S = 1 / 15  # answers grow smoothly at 15 updates a second
 FIGURE_PERIOD_S = 0.5  # figures twice a second: more than that only flickers
 QUIET_PERIOD_S = 0.25  # a closed page is noticed within this time

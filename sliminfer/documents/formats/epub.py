@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from sliminfer.documents.archive import Archive, XmlReader, read_xml
+from sliminfer.documents.archive import Archive, XmlReader
 from sliminfer.documents.encoding import decode
 from sliminfer.documents.formats.html import html_to_text
 from sliminfer.documents.kind import Kind, Parsed, Upload
@@ -23,14 +23,14 @@ def _parse(upload: Upload) -> Parsed:
     """
     archive = Archive(upload.data, upload.name, upload.limits)
     container = _Container()
-    read_xml(archive.read(_CONTAINER), container, archive.damaged)
+    archive.read_xml(_CONTAINER, container)
     package = _Package()
-    read_xml(archive.read(container.package), package, archive.damaged)
+    archive.read_xml(container.package, package)
     folder = posixpath.dirname(container.package)
     chapters = [posixpath.normpath(posixpath.join(folder, unquote(href))) for href in package.reading_order()]
     locked = _Locked()
     if _ENCRYPTION in archive.members:
-        read_xml(archive.read(_ENCRYPTION), locked, archive.damaged)
+        archive.read_xml(_ENCRYPTION, locked)
     if locked.members.intersection(chapters):
         raise DocumentError(f"'{upload.name}' is under copy protection (DRM): upload a copy without it.")
     present = [chapter for chapter in chapters if chapter in archive.members]

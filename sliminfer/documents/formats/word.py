@@ -3,7 +3,7 @@
 import posixpath
 from collections.abc import Mapping
 
-from sliminfer.documents.archive import Archive, XmlReader, read_xml
+from sliminfer.documents.archive import Archive, XmlReader
 from sliminfer.documents.kind import Kind, Parsed, Upload
 from sliminfer.documents.text import TextFlow, tidy
 
@@ -20,12 +20,12 @@ def _parse(upload: Upload) -> Parsed:
     main = _main_part(archive)
     folder = posixpath.dirname(main)
     flow = TextFlow()
-    read_xml(archive.read(main), _Body(flow), archive.damaged)
+    archive.read_xml(main, _Body(flow))
     for note in _NOTES:
         member = posixpath.join(folder, posixpath.basename(note))
         if member in archive.members:
             flow.line_break(2)
-            read_xml(archive.read(member), _Body(flow), archive.damaged)
+            archive.read_xml(member, _Body(flow))
     return Parsed(tidy(flow.text()))
 
 
@@ -39,7 +39,7 @@ def _main_part(archive: Archive) -> str:
     if _MAIN in archive.members:
         return _MAIN
     relations = _Relations()
-    read_xml(archive.read("_rels/.rels"), relations, archive.damaged)
+    archive.read_xml("_rels/.rels", relations)
     return relations.main.lstrip("/")
 
 

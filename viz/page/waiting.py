@@ -1,0 +1,163 @@
+"""The queue of the page: Gradio's, made so that no client can take it from the others.
+
+Each kind of work has places of its own, so that documents do not wait behind runs nor runs behind documents. A client
+holds a few of them at a time, whose turn it is depends on how long a client has had the device already, and what nobody
+listens to is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.queueing import Event, EventQueue, Queue
+from gradio.route_utils import get_fn
+
+from viz.page.client import client_of
+
+HEARD_WITHIN_S = 15.0  # to call by hand, with two commands of curl, takes a few
+LOOK_S = 0.5
+MOST_UNREAD = 2_000  # updates: minutes of a run whose listener reads nothing
+HALF_FORGOTTEN_S = 600.0  # how long ago a client's use of the device counts half
+
+
+@dataclass(frozen=True)
+class Places:
+    """How many events may wait for each kind of work, and on what terms.
+
+    Attributes:
+        waiting: most of them.
+        per_client: most of one client's, running ones included; None for no bound, since on a machine of one's own all
+            clients are its owner.
+        heard_within_s: how long an event may go without a listener.
+    """
+
+    waiting: int
+    per_client: int | None = None
+    heard_within_s: float = HEARD_WITHIN_S
+
+
+class VisitorQueue(Queue):
+    """The queue of one served page."""
+
+    def __init__(self, page: gr.Blocks, places: Places, concurrency: int) -> None:
+        super().__init__(
+            live_updates=True, concurrency_count=1, update_intervals=1, max_size=None, blocks=page,
+            default_concurrency_limit=concurrency,
+        )  # fmt: skip
+        self.places = places
+        self._listeners: Counter[str] = Counter()
+        self._coming: Counter[tuple[str, str]] = Counter()
+        self._used: dict[str, Use] = {}
+        self._silent: dict[str, float] = {}
+
+    async def push(self, body: Any, request: Any, username: str | None) -> Any:
+        """Queue an event, or say in a sentence why not."""
+        if body.fn_index is None:
+            return await super().push(body, request, username)
+        kind = str(get_fn(self.blocks, None, body).concurrency_id)
+        client = client_of(request)
+        refused = self._refused(kind, client)
+        if refused:
+            return False, refused, "queue_full"
+        self._silent.pop(body.session_hash, None)  # its stream is about to be opened again
+        self._coming[kind, client] += 1  # Gradio waits in between, where the next call of the same client might come
+        try:
+            return await super().push(body, request, username)
+        finally:
+            self._coming[kind, client] -= 1
+
+    def get_events(self) -> tuple[list[Event], bool, str] | None:
+        """Whose turn it is: of those that wait, the first of the client that has used the device least of late."""
+        for queue in self.event_queue_per_concurrency_id.values():
+            queue.queue.sort(key=lambda event: self._use(event).now())  # stable: otherwise in the order they came
+        return super().get_events()
+
+    async def process_events(self, events: list[Event], *rest: Any, **more: Any) -> None:
+        """Run them, and remember for how long."""
+        started = time.monotonic()
+        try:
+            await super().process_events(events, *rest, **more)
+        finally:
+            for event in events:
+                client = client_of(event.request)
+                self._used[client] = self._use(event).after(time.monotonic() - started)
+            self._used = {client: use for client, use in self._used.items() if use.now() > 0.1}
+
+    def send_message(self, event: Event, event_message: Any) -> None:
+        """Pass a message on to the event's listener; one who has stopped reading is taken to be gone."""
+        unread = self.pending_messages_per_session.get(event.session_hash)
+        if unread is not None and unread.qsize() > MOST_UNREAD:
+            event.alive = False
+        super().send_message(event, event_message)
+
+    @contextmanager
+    def listening(self, session: str) -> Iterator[None]:
+        """The block is the time for which somebody listens to the events of `session`."""
+        self._listeners[session] += 1
+        try:
+            yield
+        finally:
+            self._listeners[session] -= 1
+            if not self._listeners[session]:
+                del self._listeners[session]
+
+    async def drop_unheard(self) -> None:
+        """For as long as the page is up: end what nobody listens to, waiting or running, and forget what it said."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now = time.monotonic()
+            # Whether anybody ever listened is not asked: Gradio ends the events of a stream that is closed by itself.
+            heard = {session for session in self.pending_messages_per_session if self._listeners[session]}
+            self._silent = {
+                session: self._silent.get(session, now)
+                for session in self.pending_messages_per_session
+                if session not in heard
+            }
+            late = [session for session, since in self._silent.items() if now - since > self.places.heard_within_s]
+            for session in late:
+                await self.clean_events(session_hash=session)
+                self.pending_event_ids_session.pop(session, None)
+                self.pending_messages_per_session.pop(session, None)
+
+    def _refused(self, kind: str, client: str) -> str:
+        """Why `client` may not queue anything of `kind` now; empty if it may."""
+        coming = sum(number for (other, _), number in self._coming.items() if other == kind)
+        queue = self.event_queue_per_concurrency_id.get(kind, EventQueue(kind, None))
+        if len(queue.queue) + coming >= self.places.waiting:
+            return f"Queue is full: {self.places.waiting} are waiting already. Try again in a minute."
+        own = sum(event.concurrency_id == kind and client_of(event.request) == client for event in self._events())
+        most = self.places.per_client
+        if most is not None and own + self._coming[kind, client] >= most:
+            return f"Queue is full for you: {most} of your calls are waiting or running. Let one of them end first."
+        return ""
+
+    def _events(self) -> list[Event]:
+        """All events that wait or run."""
+        waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
+        return waiting + [event for job in self.active_jobs if job is not None for event in job]
+
+    def _use(self, event: Event) -> Use:
+        return self._used.get(client_of(event.request), Use())
+
+
+@dataclass(frozen=True)
+class Use:
+    """Seconds for which a client has had the device, of which half are forgotten every `HALF_FORGOTTEN_S`."""
+
+    seconds: float = 0.0
+    at: float = 0.0
+
+    def now(self) -> float:
+        """The seconds that still count."""
+        return float(self.seconds * 0.5 ** ((time.monotonic() - self.at) / HALF_FORGOTTEN_S))
+
+    def after(self, seconds: float) -> Use:
+        """The use once the client has had the device for `seconds` more."""
+        return Use(self.now() + seconds, time.monotonic())
