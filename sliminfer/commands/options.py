@@ -16,7 +16,10 @@ from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS
 if TYPE_CHECKING:
     from sliminfer.model.loading import LoadedModel
 
-Model = Annotated[str, typer.Option(help="demo, a Hub id, or a folder with config.json and safetensors.")]
+Model = Annotated[
+    str, typer.Option(help="demo, smollm2, a folder, FILE.gguf, a Hub id, or OWNER/REPO:FILE.gguf on the Hub.")
+]
+Packed = Annotated[bool, typer.Option("--packed", help="Leave the weights of a GGUF file packed: less memory, slower.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or balanced over all GPUs.")]
 Dtype = Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")]
 Attention = Annotated[str, typer.Option(help="auto, sdpa, eager or flash_attention_2.")]
@@ -45,14 +48,16 @@ FlopBudget = Annotated[
 JsonFile = Annotated[str | None, typer.Option("--json", help="Write the result as JSON to a file, or - for stdout.")]
 
 
-def load(model: str, device: str = "auto", dtype: str = "auto", attention: str = "auto") -> LoadedModel:
+def load(
+    model: str, device: str = "auto", dtype: str = "auto", attention: str = "auto", packed: bool = False
+) -> LoadedModel:
     """The model that the options name, without progress bars."""
     from transformers.utils import logging
 
     from sliminfer.model.loading import load_model
 
     logging.disable_progress_bar()
-    return load_model(model, device=device, dtype=dtype, attention=attention)
+    return load_model(model, device=device, dtype=dtype, attention=attention, packed=packed)
 
 
 def make_config(

@@ -20,6 +20,7 @@ def command(
     document: Annotated[Path, typer.Option(help="The document: text, Markdown, PDF, Word, EPUB, HTML, code, ...")],
     question: Annotated[str, typer.Option(help="What to ask about it.")],
     model: options.Model = "demo",
+    packed: options.Packed = False,
     prune: options.Prune = None,
     preset: options.Preset = DEFAULT_PRESET,
     config: options.ConfigFile = None,
@@ -49,7 +50,7 @@ def command(
     from sliminfer.selectors.budget import at_flop_budget
 
     text = load_document(document).text
-    loaded = options.load(model, device, dtype, attention)
+    loaded = options.load(model, device, dtype, attention, packed)
     decoding = {
         "active": active, "refresh": refresh, "gamma": gamma, "active_preserve": active_preserve, "decode": decode,
     }  # fmt: skip

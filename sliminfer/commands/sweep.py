@@ -27,6 +27,7 @@ def command(
     examples: measuring.Examples = 20,
     seed: measuring.Seed = 0,
     model: options.Model = "demo",
+    packed: options.Packed = False,
     config: options.ConfigFile = None,
     filler: measuring.FillerText = None,
     data: measuring.Data = measuring.DATA,
@@ -44,7 +45,7 @@ def command(
     names = tuple(dict.fromkeys(name for name in (part.strip() for part in methods.split(",")) if name))
     asked = measuring.Asked(
         suite=suite, context=context, examples=examples, seed=seed, model=model, filler=filler, data=data,
-        download=download, device=device, dtype=dtype, attention=attention,
+        download=download, device=device, dtype=dtype, attention=attention, packed=packed,
     )  # fmt: skip
     job = measuring.prepare(asked)
     count = job.engine.loaded.layers

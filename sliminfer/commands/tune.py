@@ -30,6 +30,7 @@ def command(
     examples: Annotated[int, typer.Option(help="Examples per suite; half for the search, half to confirm.")] = 64,
     seed: measuring.Seed = 0,
     model: options.Model = "demo",
+    packed: options.Packed = False,
     config: options.ConfigFile = None,
     filler: measuring.FillerText = None,
     data: measuring.Data = measuring.DATA,
@@ -51,7 +52,7 @@ def command(
     keeps = tuple(measuring.numbers(keep, "--keep"))
     asked = measuring.Asked(
         suite=suite, context=str(context), examples=examples, seed=seed, model=model, filler=filler, data=data,
-        download=download, device=device, dtype=dtype, attention=attention,
+        download=download, device=device, dtype=dtype, attention=attention, packed=packed,
     )  # fmt: skip
     job = measuring.prepare(asked)
     count = job.engine.loaded.layers

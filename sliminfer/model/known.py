@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
+from sliminfer.errors import ModelError
+from sliminfer.model.gguf_config import gguf_config
+from sliminfer.model.gguf_header import read_gguf_header
 from sliminfer.model.loading import DEMO_FOLDER, DEMO_MODEL, read_config
+from sliminfer.model.sources import SMOLLM2, installed_smollm2
+from sliminfer.schedule.memory import MemoryEstimate, memory_estimate
 from sliminfer.schedule.shapes import ModelShape
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that is known to work, with its published dimensions."""
+    """A model that is known to work, with its published dimensions.
+
+    Attributes:
+        packed_bytes: of its weights where they are left packed.
+    """
 
     name: str
     shape: ModelShape
     note: str
+    packed_bytes: int | None = None
+
+    def memory(self, tokens: int, bytes_per_value: int, attention: str = "sdpa") -> MemoryEstimate:
+        """What the full model takes for `tokens` tokens, see `memory_estimate`."""
+        estimate = memory_estimate(self.shape, tokens, bytes_per_value, attention)
+        return estimate if self.packed_bytes is None else replace(estimate, weights=self.packed_bytes)
 
 
 # Dimensions from the models' published config.json files: layers, hidden, intermediate, heads, kv heads,
@@ -39,8 +55,12 @@ KNOWN: dict[str, KnownModel] = {
 
 
 def known_models() -> dict[str, KnownModel]:
-    """All known models by name, the shipped one first where it is installed."""
-    if not (DEMO_FOLDER / "config.json").is_file():
-        return dict(KNOWN)
-    shape = ModelShape.of(read_config(str(DEMO_FOLDER), DEMO_MODEL))
-    return {DEMO_MODEL: KnownModel(DEMO_MODEL, shape, "ships with the project"), **KNOWN}
+    """All known models by name, first those that are here: the shipped one, and SmolLM2 where it is installed."""
+    here: dict[str, KnownModel] = {}
+    if (DEMO_FOLDER / "config.json").is_file():
+        here[DEMO_MODEL] = KnownModel(DEMO_MODEL, ModelShape.of(read_config(DEMO_MODEL)), "ships with the project")
+    if (file := installed_smollm2()) is not None:
+        with suppress(ModelError):  # a file that cannot be read is no offer
+            shape = ModelShape.of(gguf_config(read_gguf_header(file)))
+            here[SMOLLM2] = KnownModel(SMOLLM2, shape, "installed")
+    return here | KNOWN

