@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--json", help="save the figures here")
     chosen = parser.parse_args()
     loaded = random_model(chosen.shape)
-    config = SlimConfig.preset(DEFAULT_PRESET, loaded.layers)
+    config = SlimConfig.preset(DEFAULT_PRESET, loaded.layers, loaded.name)
     found = bench(
         loaded, chosen.shape, chosen.tokens, {"pruned": config}, chosen.rounds, chosen.new_tokens, against_hf=True
     )

@@ -41,7 +41,7 @@ def main() -> None:
     loaded = random_model(chosen.shape)
     engine = SlimEngine(loaded)
     lengths = [int(part) for part in chosen.lengths.split(",")]
-    configs = {"full": None, "pruned": SlimConfig.preset(DEFAULT_PRESET, loaded.layers)}
+    configs = {"full": None, "pruned": SlimConfig.preset(DEFAULT_PRESET, loaded.layers, loaded.name)}
     best: dict[str, list[float]] = {variant: [] for variant in configs}
     for config in configs.values():
         time_ours(engine, random_prompt(loaded, min(lengths)), config, 1, "auto")  # warm-up

@@ -30,7 +30,7 @@ def run_one(shape: str, variant: str, tokens: int) -> dict[str, Any]:
     """One variant at one length in this process: bytes and seconds."""
     loaded = random_model(shape)
     engine = SlimEngine(loaded)
-    config = SlimConfig.preset(DEFAULT_PRESET, loaded.layers) if variant == "pruned" else None
+    config = SlimConfig.preset(DEFAULT_PRESET, loaded.layers, loaded.name) if variant == "pruned" else None
     for count in (512, tokens):
         prompt = random_prompt(loaded, count)
         read = time_stock(loaded, prompt, 1) if variant == "hf" else time_ours(engine, prompt, config, 1, "auto")

@@ -48,7 +48,9 @@ def command(
     for name in dict.fromkeys(name for name, _ in mine):
         loaded = random_model(name, shard.device(device), dtype, attention)
         configs = {
-            label: options.make_config(loaded.layers, prune, label if prune is None else "paper", **changes)
+            label: options.make_config(
+                loaded.layers, prune, label if prune is None else "paper", model=loaded.name, **changes
+            )
             for label in (["custom"] if prune is not None else preset.split(","))
         }
         for tokens in (tokens for owner, tokens in mine if owner == name):

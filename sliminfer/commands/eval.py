@@ -50,8 +50,8 @@ def command(
     job = measuring.prepare(asked)
     layers = job.engine.loaded.layers
     asked_for = prune is not None or config is not None or preset != DEFAULT_PRESET
-    base = options.make_config(layers, prune, preset, config) if asked_for else None
-    configs = method_configs(list(dict.fromkeys(names)), base, layers)
+    base = options.make_config(layers, prune, preset, config, model=job.engine.loaded.name) if asked_for else None
+    configs = method_configs(list(dict.fromkeys(names)), base, layers, job.engine.loaded.name)
     if targets:
         variants = {}
         for length in job.contexts:
@@ -72,7 +72,7 @@ def command(
         measuring.finish(measuring.result(job, variants, records), json, path)
 
 
-def method_configs(names: list[str], base: SlimConfig | None, layers: int) -> dict[str, SlimConfig]:
+def method_configs(names: list[str], base: SlimConfig | None, layers: int, model: str = "") -> dict[str, SlimConfig]:
     """Each method in its published setting, or, where `base` is given, under its schedule.
 
     Methods that prune once keep their own schedule where that of `base` has more steps.
@@ -81,7 +81,7 @@ def method_configs(names: list[str], base: SlimConfig | None, layers: int) -> di
 
     configs = {}
     for name in names:
-        own = published(name, layers)
+        own = published(name, layers, model)
         if base is None:
             configs[name] = own
             continue

@@ -66,9 +66,10 @@ def make_config(
     preset: str = DEFAULT_PRESET,
     config_file: Path | None = None,
     method: str | None = None,
+    model: str = "",
     **changes: Any,
 ) -> SlimConfig:
-    """The config that the options name for a model of `layers` layers.
+    """The config that the options name for a model of `layers` layers called `model`.
 
     `--prune` wins over `--config`, which wins over `--preset`; `method` and other changes go on top. A method
     that comes with nothing else has its published setting.
@@ -78,9 +79,9 @@ def make_config(
     if config_file is not None:
         config = SlimConfig.from_file(config_file)
     elif method is not None and preset == DEFAULT_PRESET:
-        config = published(method, layers)
+        config = published(method, layers, model)
     else:
-        config = SlimConfig.preset(preset, layers)
+        config = SlimConfig.preset(preset, layers, model)
     if prune is not None:
         changes["steps"] = parse_steps(prune)
     if method is not None:

@@ -175,7 +175,8 @@ class LayerLoop:
             if index in call.steps:
                 selection = self._prune(call, index)
             if index + 1 in call.steps:
-                call.tail = call.rows.hidden[:, -max(1, self._method.query_window(self.config)) :].clone()
+                window = self._method.query_window(self.config, call.sequence.prompt.blocks)
+                call.tail = call.rows.hidden[:, -max(1, window) :].clone()
             if call.prefill:
                 call.sequence.positions.append(call.rows.positions)
             elif call.sequence.waiting:
@@ -234,7 +235,7 @@ class LayerLoop:
     def _observe(self, call: _Call, index: int) -> None:
         """Show the cache the queries that layer `index` is about to use, where it asks for them."""
         if isinstance(call.cache, SlimCache) and call.cache.wants_query(index):
-            last, rows = slice(-self.config.query_window, None), call.rows
+            last, rows = slice(-call.sequence.prompt.blocks.window, None), call.rows
             queries = project_queries(self.layers[index], rows.hidden[:, last], rows.cos[:, last], rows.sin[:, last])
             call.cache.observe_query(index, queries)
 

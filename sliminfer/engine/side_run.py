@@ -193,7 +193,8 @@ class SideRun:
         pruned = [index for index, tick in enumerate(self.ticks) if tick.selection is not None]
         runs = [tick.alive for tick in self.ticks]  # a method with two passes runs some layers twice
         method = selector_class(self.config.method)
-        scored = [scoring for index in pruned for scoring in method.scorings(self.config, runs[index - 1])]
+        blocks = self.loop.prompt.blocks
+        scored = [each for index in pruned for each in method.scorings(self.config, blocks, runs[index - 1])]
         decode_s = token_at[-1] - token_at[0]
         return RunMetrics(
             method=self.config.method,

@@ -18,15 +18,18 @@ def rules(base: SlimConfig) -> dict[str, SlimConfig]:
     found = {"default": default}
     for label, options in (
         ("raw products, no softmax", {"attention": False}),
-        ("maximum over queries", {"queries": "max"}),
-        ("maximum over heads", {"heads": "max"}),
-        ("maximum over queries and heads", {"queries": "max", "heads": "max"}),
+        ("mean over queries", {"queries": "mean"}),
+        ("mean over heads", {"heads": "mean"}),
+        ("mean over queries and heads", {"queries": "mean", "heads": "mean"}),
         ("mean over the units of a block", {"units": "mean"}),
     ):
         found[label] = default.with_changes(method=ScoringRule.name, options=options)
-    found["blocks by themselves, without their neighbours"] = default.with_changes(options={"half_life": 0})
-    for half_life in (4, 16, 32):
-        found[f"half-life of {half_life} tokens"] = default.with_changes(options={"half_life": half_life})
+    found["blocks by themselves, without their neighbours"] = default.with_changes(
+        options={"half_life_before": 0, "half_life_after": 0}
+    )
+    for after in (8, 16, 48):
+        found[f"half-life of {after} tokens after"] = default.with_changes(options={"half_life_after": after})
+    found["half-life of 16 tokens before"] = default.with_changes(options={"half_life_before": 16})
     found["each step by itself, without earlier scores"] = default.with_changes(options={"carry": 0.0})
     for size in (2, 4, 8):
         found[f"mean-key units of {size}"] = default.with_changes(unit_size=size)
@@ -37,9 +40,9 @@ def rules(base: SlimConfig) -> dict[str, SlimConfig]:
     for window in (1, 4, 16, 32, 64):
         found[f"last {window} queries"] = default.with_changes(query_window=window)
     found["blocks of 32, maximum over 16 queries and heads, half-life of 16"] = default.with_changes(
-        block_size=32, query_window=16, aggregate="max", options={"half_life": 16}
+        block_size=32, query_window=16, aggregate="max", options={"half_life_before": 16, "half_life_after": 16}
     )
-    paper = {"attention": False, "half_life": 0, "carry": 0.0}
+    paper = {"attention": False, "half_life_before": 0, "half_life_after": 0, "carry": 0.0}
     found["blocks of 32, mean-key units of 8, raw products, neither neighbours nor earlier scores"] = (
         default.with_changes(method=ScoringRule.name, block_size=32, unit_size=8, options=paper)
     )

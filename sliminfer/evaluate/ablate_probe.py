@@ -16,7 +16,7 @@ from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import BlocksPruned, Failed
 from sliminfer.errors import SlimError
 from sliminfer.evaluate.evaluate import item_request
-from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.blocks import MOST_QUERIES, BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import PromptView, PruneView, Selection, make_selector, register
 from sliminfer.selectors.sliminfer import SlimInfer
@@ -42,8 +42,8 @@ class Probe(SlimInfer):
     found: ClassVar[dict[str, float]] = {}
 
     @classmethod
-    def query_window(cls, config: SlimConfig) -> int:
-        return max([config.query_window, *(rule.query_window for rule in cls.rules.values())])
+    def query_window(cls, config: SlimConfig, blocks: BlockMap) -> int:
+        return min(blocks.tokens, MOST_QUERIES)  # whatever a rule may ask for
 
     def select(self, view: PruneView) -> Selection | None:
         evidence = torch.tensor([i for span in view.prompt.evidence for i in range(*span)], device=view.alive.device)

@@ -9,6 +9,11 @@ from sliminfer.schedule.config import PruneStep, SlimConfig
 
 Span = tuple[int, int]
 
+# Positions whose queries score where no question is known: a chat template's last tokens and the sentence before them.
+UNKNOWN_QUESTION = 32
+# Of a longer question the last queries alone score, so that scoring stays cheap whatever a visitor pastes.
+MOST_QUERIES = 256
+
 
 @dataclass(frozen=True)
 class BlockMap:
@@ -19,22 +24,29 @@ class BlockMap:
         block_size: tokens per block.
         forced: ascending ids of the blocks that are always kept: the first `sink` blocks, every block that
             touches the last `local` tokens, and every block that touches the question span.
+        window: last positions whose queries score the blocks, at most `tokens`.
+        least: tokens that every step keeps at least.
     """
 
     tokens: int
     block_size: int
     forced: tuple[int, ...]
+    window: int = 1
+    least: int = 0
 
     @classmethod
     def of(cls, tokens: int, config: SlimConfig, question: Span | None = None) -> BlockMap:
         """The map of a prompt under `config`; `question` is the half-open token span of the question."""
         size = config.block_size
+        known = question is not None and question[0] < question[1]
         count = -(-tokens // size)
         forced = set(range(min(config.sink, count)))
         forced.update(range(max(0, tokens - config.local) // size, count))
-        if question is not None and question[0] < question[1]:
+        if question is not None and known:
             forced.update(range(question[0] // size, min(count, -(-question[1] // size))))
-        return cls(tokens, size, tuple(sorted(forced)))
+        asked = tokens - question[0] if question is not None and known else UNKNOWN_QUESTION
+        window = min(asked, MOST_QUERIES) if config.query_window is None else config.query_window
+        return cls(tokens, size, tuple(sorted(forced)), min(window, tokens), config.least_tokens)
 
     def __len__(self) -> int:
         return -(-self.tokens // self.block_size)
@@ -48,9 +60,17 @@ class BlockMap:
         """Half-open range of the positions in `block`."""
         return block * self.block_size, min(self.tokens, (block + 1) * self.block_size)
 
+    def budget_tokens(self, step: PruneStep) -> int:
+        """Tokens that `step` may keep, before rounding up to whole blocks."""
+        return min(self.tokens, max(step.budget_tokens(self.tokens), self.least))
+
     def budget(self, step: PruneStep) -> int:
         """Blocks that `step` keeps: its token budget rounded up to whole blocks."""
-        return min(len(self), -(-step.budget_tokens(self.tokens) // self.block_size))
+        return min(len(self), -(-self.budget_tokens(step) // self.block_size))
+
+    def kept(self, step: PruneStep) -> int:
+        """Blocks that go on after `step`: its budget, or the forced blocks alone where they exceed it."""
+        return max(self.budget(step), len(self.forced))
 
     def tokens_in(self, blocks: Sequence[int]) -> int:
         """Number of positions in `blocks`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sliminfer.errors import ConfigError
-from sliminfer.schedule.presets import PRESETS
+from sliminfer.schedule.presets import find_preset, rule_of
 
 Aggregate = Literal["max", "mean"]
 ScoreLayer = Literal["previous", "own", "both"]
@@ -66,9 +66,11 @@ class SlimConfig:
         options: knobs of one method alone, by name.
         block_size: tokens per block.
         unit_size: tokens per unit in prefill scoring; 1 lets every key represent itself.
+        least_tokens: what every step keeps at least, however small its share of a short prompt.
         sink: leading blocks that are always kept.
         local: trailing tokens whose blocks are always kept.
-        query_window: last prompt positions whose queries score the blocks.
+        query_window: last prompt positions whose queries score the blocks; None for the question's and all that
+            follow it, or, where no question is known, the last `blocks.UNKNOWN_QUESTION` positions.
         score_layer: whose queries and keys score: the layer just run ("previous", free), the pruning layer's own
             ("own", projected for it), or the better score of the two ("both"; methods that read one layer take the
             one just run).
@@ -91,11 +93,12 @@ class SlimConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
     block_size: int = 8
     unit_size: int = 1
+    least_tokens: int = 0
     sink: int = 1
-    local: int = 64
-    query_window: int = 8
+    local: int = 16
+    query_window: int | None = None
     score_layer: ScoreLayer = "both"
-    aggregate: Aggregate = "mean"
+    aggregate: Aggregate = "max"
     active: float | int | None = None
     active_preserve: bool = False
     refresh: int = 8
@@ -108,10 +111,12 @@ class SlimConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
         for name, least in (
-            ("block_size", 1), ("unit_size", 1), ("sink", 0), ("local", 1), ("query_window", 1),
+            ("block_size", 1), ("unit_size", 1), ("least_tokens", 0), ("sink", 0), ("local", 1), ("query_window", 1),
             ("refresh", 1), ("decode_block_size", 1), ("decode_unit_size", 1),
         ):  # fmt: skip
             value = getattr(self, name)
+            if name == "query_window" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} is {value!r}: it must be a whole number of at least {least}.")
         for name, kind, what in (
@@ -153,16 +158,22 @@ class SlimConfig:
                 raise ConfigError(f"Prune layer {step.layer} does not exist: the model has layers 0 to {layers - 1}.")
 
     @classmethod
-    def preset(cls, name: str, layers: int, **changes: Any) -> SlimConfig:
-        """One of `PRESETS` for a model of `layers` decoder layers, with `changes` to any field."""
-        if name not in PRESETS:
-            raise ConfigError(f"Unknown preset {name!r}: choose one of {', '.join(PRESETS)}.")
+    def preset(cls, name: str, layers: int, model: str = "", **changes: Any) -> SlimConfig:
+        """A preset for a model of `layers` decoder layers, with `changes` to any field.
+
+        Args:
+            name: one of `presets.PRESETS`.
+            layers: decoder layers of the model.
+            model: its name as `load_model` takes it; some have presets and a scoring rule of their own.
+        """
+        chosen = find_preset(name, model)
         steps: dict[int, PruneStep] = {}
-        for depth, keep in PRESETS[name]:
+        for depth, keep in chosen.steps:
             layer = min(max(1, round(depth * layers)), layers - 1)
             if layers > 1:
                 steps[layer] = PruneStep(layer, keep)
-        return cls(steps=tuple(steps[layer] for layer in sorted(steps)), **changes)
+        made = {"steps": tuple(steps[layer] for layer in sorted(steps)), "least_tokens": chosen.least_tokens}
+        return cls(**{**rule_of(model), **made, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data that `from_dict` reads back to an equal config."""

@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.presets import DEFAULT_PRESET, rule_of
 from sliminfer.selectors.adaptive import Adaptive
 from sliminfer.selectors.base import Attention, PrefillPlan, PromptView, PruneView, Selection, Selector
 from sliminfer.selectors.fastkv import FastKV
@@ -71,8 +72,10 @@ def check_method(config: SlimConfig) -> None:
     selector_class(config.method).check(config)
 
 
-def published(method: str, layers: int) -> SlimConfig:
-    """The published setting of `method`, scaled to a model of `layers` layers."""
+def published(method: str, layers: int, model: str = "") -> SlimConfig:
+    """The published setting of `method`, scaled to a model of `layers` layers; ours as `model` needs it."""
+    if method == SlimConfig.method and rule_of(model):
+        return SlimConfig.preset(DEFAULT_PRESET, layers, model)
     return selector_class(method).published(layers)
 
 

@@ -55,8 +55,8 @@ class Adaptive(SlimInfer):
 
     def select(self, view: PruneView) -> Selection | None:
         blocks = self.prompt.blocks
-        most = min(blocks.budget(view.step), len(self.alive))
-        if len(blocks.forced) >= most:
+        most = min(blocks.kept(view.step), len(self.alive))
+        if len(blocks.forced) == len(self.alive):
             return None
         scores, order = self.ranked(view)
         budget = self._enough(order.values, most)

@@ -157,14 +157,14 @@ class Selector(ABC):
             )
 
     @classmethod
-    def query_window(cls, config: SlimConfig) -> int:
+    def query_window(cls, config: SlimConfig, blocks: BlockMap) -> int:
         """How many of the last positions' queries `select` reads; 0 where it scores without attention."""
-        return config.query_window
+        return blocks.window
 
     @classmethod
-    def scorings(cls, config: SlimConfig, alive: int) -> tuple[Scoring, ...]:
+    def scorings(cls, config: SlimConfig, blocks: BlockMap, alive: int) -> tuple[Scoring, ...]:
         """What one `select` among `alive` tokens scores."""
-        window = cls.query_window(config)
+        window = cls.query_window(config, blocks)
         return (Scoring(window, alive, config.score_layer == "own"),) if window else ()
 
     @abstractmethod
@@ -197,7 +197,7 @@ class Selector(ABC):
             if layer in steps:
                 before, alive = alive, cls.tokens_after(steps[layer], blocks, alive)
                 if alive < before:
-                    scored.extend(cls.scorings(config, before))
+                    scored.extend(cls.scorings(config, blocks, before))
             runs.append(alive)
         if cls.two_pass and scored:
             return PrefillPlan((blocks.tokens,) * config.steps[0].layer + (alive,) * layers, tuple(scored))

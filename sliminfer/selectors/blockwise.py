@@ -14,7 +14,10 @@ from sliminfer.selectors.base import PromptView, PruneView, Selection, Selector
 
 
 class BlockSelector(Selector):
-    """Keeps the forced blocks and, within the step's budget, the blocks of the highest `score`."""
+    """Keeps the forced blocks and, within the step's budget, the blocks of the highest `score`.
+
+    Where the forced blocks exceed the budget, they alone go on.
+    """
 
     def __init__(self, config: SlimConfig, prompt: PromptView) -> None:
         super().__init__(config, prompt)
@@ -27,14 +30,11 @@ class BlockSelector(Selector):
 
     @classmethod
     def tokens_after(cls, step: PruneStep, blocks: BlockMap, alive: int) -> int:
-        budget = blocks.budget(step)
-        if budget * blocks.block_size >= alive or len(blocks.forced) >= budget:
-            return alive
-        return budget * blocks.block_size - blocks.missing
+        return min(alive, blocks.kept(step) * blocks.block_size - blocks.missing)
 
     def select(self, view: PruneView) -> Selection | None:
-        budget = self.prompt.blocks.budget(view.step)
-        if budget >= len(self.alive) or len(self.prompt.blocks.forced) >= budget:
+        budget = self.prompt.blocks.kept(view.step)
+        if budget >= len(self.alive):
             return None
         scores, order = self.ranked(view)
         return self.keep(scores, order, budget)
@@ -57,7 +57,8 @@ class BlockSelector(Selector):
     def keep(self, scores: Tensor, order: torch.return_types.sort, budget: int) -> Selection:
         """The best `budget` of the alive blocks."""
         self.alive = self.alive[order.indices[:budget].sort().values]
-        return Selection(self._positions(self.alive), scores, order.values[budget - 1])
+        chosen = budget > len(self.prompt.blocks.forced)
+        return Selection(self._positions(self.alive), scores, order.values[budget - 1] if chosen else None)
 
     def _positions(self, blocks: Tensor) -> Tensor:
         size = self.prompt.blocks.block_size

@@ -115,7 +115,7 @@ def _moved_down(config: SlimConfig) -> Iterator[SlimConfig]:
 def _turned(config: SlimConfig, knob: float, prompt_tokens: int, question: Span | None) -> SlimConfig:
     """`config` with all keeps, as shares of the prompt: whole at 0, its own at 1, divided by `_HARDEST` at 2.
 
-    No keep falls to the forced blocks alone, where a step would drop nothing.
+    No keep falls to the forced blocks alone, where nothing would be chosen; no step keeps more than its share.
     """
     blocks = BlockMap.of(prompt_tokens, config, question)
     least = min(1.0, (len(blocks.forced) + 1) * config.block_size / prompt_tokens)
@@ -123,4 +123,4 @@ def _turned(config: SlimConfig, knob: float, prompt_tokens: int, question: Span 
     wanted = [share**knob if knob <= 1 else share * _HARDEST ** (1 - knob) for share in shares]
     keeps = [min(1.0, math.ceil(max(least, share) / _GRAIN) * _GRAIN) for share in wanted]
     steps = [PruneStep(step.layer, round(keep, 5)) for step, keep in zip(config.steps, keeps, strict=True)]
-    return config.with_changes(steps=tuple(steps))
+    return config.with_changes(steps=tuple(steps), least_tokens=0)

@@ -27,9 +27,10 @@ class GemFilterKnobs:
 class GemFilter(TokenSelector):
     """Two passes: our reimplementation.
 
-    The layers before the step's run on the whole prompt. A token's score is the raw product of the last
-    query with its key, summed over heads and averaged over `pool` neighbours. Then the model runs again from
-    layer 0 on the chosen tokens alone, at new positions 0, 1, 2, ..., and the answer follows on those.
+    The layers before the step's run on the whole prompt. A token's score is the raw product of the last query with
+    its key, summed over heads (and over the queries, where `query_window` asks for more than one) and averaged over
+    `pool` neighbours. Then the model runs again from layer 0 on the chosen tokens alone, at new positions 0, 1, 2,
+    ..., and the answer follows on those.
 
     Steps: one; its layer is where the first pass ends. The paper filters after layer 13 of 32 down to 1024
     tokens, here an eighth of the prompt, its 1024 tokens of 8K.
@@ -45,14 +46,10 @@ class GemFilter(TokenSelector):
     def published(cls, layers: int) -> SlimConfig:
         return SlimConfig(steps=(PruneStep(at_depth(14 / 32, layers), 0.125),), method=cls.name, query_window=1)
 
-    @classmethod
-    def query_window(cls, config: SlimConfig) -> int:
-        return 1
-
     def score(self, view: PruneView) -> Tensor:
         pool = read_knobs(GemFilterKnobs, self.config).pool
-        queries, keys = view.queries(1), view.keys()
+        queries, keys = view.queries(self.prompt.blocks.window), view.keys()
         # Summing the queries of a group first gives the same sum of products.
-        grouped = queries[:, 0].float().view(len(keys), -1, keys.shape[-1]).sum(1)
+        grouped = queries.float().reshape(len(keys), -1, keys.shape[-1]).sum(1)
         raw = torch.matmul(keys.float(), grouped[..., None]).sum(0).t()
         return F.avg_pool1d(raw, pool, stride=1, padding=pool // 2, count_include_pad=False)[0]

@@ -15,7 +15,8 @@ from sliminfer.selectors.tokenwise import TokenSelector, attention_received
 class LazyLLM(TokenSelector):
     """Progressive token pruning with an auxiliary cache: our reimplementation.
 
-    A token's score is the attention that the last token pays it in the layer just run, averaged over heads.
+    A token's score is the attention that the last token (the last `query_window`) pays it in the layer just run,
+    averaged over heads.
     The hidden states of dropped tokens wait in the auxiliary cache. In decode each prune layer ranks all
     prompt tokens by the new token's attention; those within the step's keep that were dropped here run
     through the layers that follow, and have KV there from then on, so no token runs a layer twice.
@@ -43,16 +44,13 @@ class LazyLLM(TokenSelector):
         if config.score_layer == "own":
             raise ConfigError("Method lazyllm ranks tokens by the layer just run: set score_layer to previous.")
 
-    @classmethod
-    def query_window(cls, config: SlimConfig) -> int:
-        return 1
-
     def score(self, view: PruneView) -> Tensor:
-        return attention_received(view.queries(1), view.keys()).mean(0)
+        return attention_received(view.queries(self.prompt.blocks.window), view.keys()).mean(0)
 
     def revive(self, view: PruneView) -> Tensor:
         decoded = view.alive >= self.prompt.tokens
-        scores = self.score(view).to(view.alive.device).masked_fill_(decoded, -1.0)
-        best = scores.sort(descending=True, stable=True).indices[: view.step.budget_tokens(self.prompt.tokens)]
+        scores = attention_received(view.queries(1), view.keys()).mean(0)
+        scores = scores.to(view.alive.device).masked_fill_(decoded, -1.0)
+        best = scores.sort(descending=True, stable=True).indices[: self.prompt.blocks.budget_tokens(view.step)]
         # Decoded tokens among them, where the prompt has fewer left, are in every layer anyway: counting would wait.
         return view.alive[best]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors.base import PromptView, PruneView, read_knobs
 from sliminfer.selectors.blockwise import BlockSelector
@@ -41,7 +42,7 @@ class Random(BlockSelector):
         self._rank = torch.rand(len(prompt.blocks), generator=generator)
 
     @classmethod
-    def query_window(cls, config: SlimConfig) -> int:
+    def query_window(cls, config: SlimConfig, blocks: BlockMap) -> int:
         return 0
 
     def score(self, view: PruneView) -> Tensor:

@@ -28,8 +28,8 @@ class Rule(SlimInferKnobs):
     """
 
     attention: bool = True
-    queries: Aggregate = "mean"
-    heads: Aggregate = "mean"
+    queries: Aggregate = "max"
+    heads: Aggregate = "max"
     units: Aggregate = "max"
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class ScoringRule(SlimInfer):
 
     def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
         size, keys = self.config.unit_size, layer.keys()
-        queries = layer.queries(self.config.query_window).to(keys.device)
+        queries = layer.queries(self.prompt.blocks.window).to(keys.device)
         alive = view.alive.to(keys.device)
         units = unit_keys(keys, size) if size > 1 else keys
         ends = alive[torch.arange(size, len(alive) + size, size, device=keys.device).clamp(max=len(alive)) - 1]

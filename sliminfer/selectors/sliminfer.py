@@ -13,13 +13,15 @@ from torch.nn.functional import pad
 
 from sliminfer.errors import ConfigError
 from sliminfer.ops.dispatch import block_scores, unit_keys
+from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.flops import Scoring
+from sliminfer.schedule.presets import DEFAULT_PRESET
 from sliminfer.selectors.base import Attention, PromptView, PruneView, check_share, read_knobs
 from sliminfer.selectors.blockwise import BlockSelector
 
-# In this order they carry a score seven blocks far on either side, each block's share being that of its distance.
-_STRIDES = (1, 2, 4)
+# In this order they carry a score fifteen blocks far on either side, each block's share being that of its distance.
+_STRIDES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,31 @@ class SlimInferKnobs:
     Attributes:
         carry: what a block's score at earlier steps still counts, from 0 to 1. Only some layers attend to what
             is asked, and a later step behind one that does not would throw away what an earlier one had found.
-        half_life: tokens over which a block's score, as it counts for its neighbours, halves. Attention meets a
-            statement in one place, but its words run on from there.
+        half_life_before, half_life_after: tokens over which a block's score, as it counts for those before it and
+            for those after it, halves. Attention meets a statement where it names what was asked, and what it says
+            of that runs on from there.
     """
 
     carry: float = 1.0
-    half_life: float = 8.0
+    half_life_before: float = 8.0
+    half_life_after: float = 32.0
 
     def __post_init__(self) -> None:
         check_share("carry", self.carry)
-        length = self.half_life
-        if isinstance(length, bool) or not isinstance(length, int | float) or not 0 <= length < math.inf:
-            raise ConfigError(f"Option half_life is {length!r}: it is a number of tokens, 0 for none.")
+        for name in ("half_life_before", "half_life_after"):
+            length = getattr(self, name)
+            if isinstance(length, bool) or not isinstance(length, int | float) or not 0 <= length < math.inf:
+                raise ConfigError(f"Option {name} is {length!r}: it is a number of tokens, 0 for none.")
 
 
 class SlimInfer(BlockSelector):
     """Block-wise pruning by the attention of the local queries.
 
-    A unit's score is the softmax attention that it receives, averaged over the local queries and the heads, in
-    the layer just run or in the one about to run, whichever gives more. A block counts as its best unit, or as a
-    block nearby less half for each `half_life` of tokens between them, and its best score of all steps so far
-    stands. The best blocks within the budget go on, forced blocks first.
+    A unit's score is the highest softmax attention (by `aggregate`, or the mean) that it receives over the queries
+    of the question and the heads, in the layer just run or in the one about to run, whichever gives more. A block
+    counts as its best unit, or as a block nearby less half for each `half_life_after` of tokens that it comes after
+    that, `half_life_before` that it comes before, and its best score of all steps so far stands. The best blocks
+    within the budget go on, forced blocks first.
 
     Beyond the paper: with `unit_size` 1, the default, each key stands for itself, where the paper takes the mean
     key of several; and the second layer, the neighbours and the earlier steps have a say.
@@ -67,9 +73,9 @@ class SlimInfer(BlockSelector):
         self._best = torch.zeros(len(prompt.blocks))
 
     @classmethod
-    def scorings(cls, config: SlimConfig, alive: int) -> tuple[Scoring, ...]:
+    def scorings(cls, config: SlimConfig, blocks: BlockMap, alive: int) -> tuple[Scoring, ...]:
         read = {"previous": (False,), "own": (True,), "both": (False, True)}[config.score_layer]
-        return tuple(Scoring(cls.query_window(config), alive, projected) for projected in read)
+        return tuple(Scoring(cls.query_window(config, blocks), alive, projected) for projected in read)
 
     def score(self, view: PruneView) -> Tensor:
         device = view.alive.device
@@ -83,7 +89,7 @@ class SlimInfer(BlockSelector):
     def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
         """Score of each block of the prompt by the attention of one layer, fp32 [blocks], 0 for those gone."""
         unit = self.config.unit_size
-        queries, keys = layer.queries(self.config.query_window), layer.keys()
+        queries, keys = layer.queries(self.prompt.blocks.window), layer.keys()
         # Blocks alive are whole, so units can be cut in compacted order: only the prompt's last is partial.
         units = unit_keys(keys, unit) if unit > 1 else keys
         return block_scores(
@@ -98,13 +104,20 @@ class SlimInfer(BlockSelector):
         )
 
     def spread(self, scores: Tensor) -> Tensor:
-        """The best of each block's score and its neighbours', less half for each `half_life`, fp32 [blocks]."""
-        if not self.options.half_life:
+        """The best of each block's score and what its neighbours lend it, fp32 [blocks]."""
+        ahead, behind = (
+            0.5 ** (self.config.block_size / length) if length else 0.0
+            for length in (self.options.half_life_after, self.options.half_life_before)
+        )
+        if not ahead and not behind:
             return scores
-        share = 0.5 ** (self.config.block_size / self.options.half_life)
         for stride in _STRIDES:
             if stride < len(scores):
-                lent = scores * share**stride
-                after, before = pad(lent, (stride, -stride)), pad(lent, (-stride, stride))
+                after = pad(scores * ahead**stride, (stride, -stride))
+                before = pad(scores * behind**stride, (-stride, stride))
                 scores = torch.maximum(scores, torch.maximum(after, before))
         return scores
+
+    @classmethod
+    def published(cls, layers: int) -> SlimConfig:
+        return SlimConfig.preset(DEFAULT_PRESET, layers, method=cls.name)

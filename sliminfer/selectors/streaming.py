@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors.base import PruneView
 from sliminfer.selectors.blockwise import BlockSelector
@@ -23,7 +24,7 @@ class Streaming(BlockSelector):
     paper: ClassVar[str] = "StreamingLLM, arXiv 2309.17453 (our reimplementation)"
 
     @classmethod
-    def query_window(cls, config: SlimConfig) -> int:
+    def query_window(cls, config: SlimConfig, blocks: BlockMap) -> int:
         return 0
 
     def score(self, view: PruneView) -> Tensor:

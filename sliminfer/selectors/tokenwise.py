@@ -21,7 +21,7 @@ class TokenSelector(Selector):
     """Keeps the forced blocks' tokens and, within the step's token budget, the tokens of the highest `score`.
 
     The forced blocks are the engine's for every method alike: a token-level method is not made to lose the
-    question that a block-level one is given.
+    question that a block-level one is given. Where they exceed the budget, they alone go on.
     """
 
     def __init__(self, config: SlimConfig, prompt: PromptView) -> None:
@@ -35,12 +35,11 @@ class TokenSelector(Selector):
 
     @classmethod
     def tokens_after(cls, step: PruneStep, blocks: BlockMap, alive: int) -> int:
-        budget = step.budget_tokens(blocks.tokens)
-        return alive if budget >= alive or blocks.tokens_in(blocks.forced) >= budget else budget
+        return min(alive, max(blocks.budget_tokens(step), blocks.tokens_in(blocks.forced)))
 
     def select(self, view: PruneView) -> Selection | None:
-        budget = view.step.budget_tokens(self.prompt.tokens)
-        if budget >= len(view.alive) or len(self.forced) >= budget:
+        budget = max(self.prompt.blocks.budget_tokens(view.step), len(self.forced))
+        if budget >= len(view.alive):
             return None
         self.forced = self.forced.to(view.alive.device)
         scores = self.score(view).to(view.alive.device)

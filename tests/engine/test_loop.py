@@ -17,7 +17,9 @@ from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.dense_oracle import dense_logits
 from tests.tiny import FAMILIES, tiny_model, token_ids
 
-PRUNED = SlimConfig(steps=(PruneStep(2, 0.7), PruneStep(4, 0.5)), block_size=8, sink=1, local=10, query_window=4)
+PRUNED = SlimConfig(
+    steps=(PruneStep(2, 0.7), PruneStep(4, 0.5)), block_size=8, sink=1, local=10, query_window=4, aggregate="mean"
+)
 FULL = SlimConfig()
 
 
@@ -71,16 +73,23 @@ def test_decoding_on_the_ragged_cache_equals_the_oracle(family: str, attention: 
     torch.testing.assert_close(together, expected[3:], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("config", [FULL, SlimConfig(steps=(PruneStep(2, 1.0),)), SlimConfig(steps=(PruneStep(2, 8),))])
+@pytest.mark.parametrize("config", [FULL, SlimConfig(steps=(PruneStep(2, 1.0),))])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_keeping_everything_is_the_stock_model_bit_for_bit(family: str, attention: str, config: SlimConfig) -> None:
-    # The last config's budget is met by the forced blocks alone, so nothing is pruned there either.
     model = tiny_model(family, attention)
     ids = token_ids(77)
     expected = generate(model, ids)
     with slim(model, config):
         assert generate(model, ids) == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_where_the_forced_blocks_exceed_the_budget_they_alone_go_on(family: str) -> None:
+    model, ids = tiny_model(family), token_ids(77)
+    logits, kept = prefill(model, ids, SlimConfig(steps=(PruneStep(2, 8),), local=20))
+    assert kept[2].tolist() == [*range(8), *range(56, 77)]
+    torch.testing.assert_close(logits, dense_logits(model, ids, kept, 77)[-1], atol=1e-5, rtol=1e-5)
 
 
 def generate(model: Any, ids: torch.Tensor) -> tuple[list[int], list[bytes]]:

@@ -12,7 +12,7 @@ from sliminfer.engine.events import LayerDone
 from sliminfer.engine.request import RunRequest
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import PruneStep, SlimConfig
-from sliminfer.schedule.presets import PRESETS
+from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, rule_of
 from tests.page.serving import LAYERS, QUESTION, long_text
 from tests.tiny import tiny_loaded
 from viz.page.schedule_input import promise, read_steps
@@ -52,7 +52,8 @@ def test_read_steps_takes_as_many_rows_as_are_shown() -> None:
 
 
 def test_decode_memory_is_off_until_the_working_set_is_less_than_all() -> None:
-    assert Setup().config() == SlimConfig()
+    assert Setup().config() == SlimConfig(**rule_of("demo"))
+    assert Setup(model="another").config() == SlimConfig(least_tokens=PRESETS[DEFAULT_PRESET].least_tokens)
     config = FULL.config()
     assert (config.active, config.refresh, config.gamma) == (0.4, 4, 0.5)
     assert (config.active_preserve, config.decode_unit_size) == (True, 16)

@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicCache
 from sliminfer.engine.loop import LayerLoop
 from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError, ModelError
-from sliminfer.schedule.blocks import BlockMap
+from sliminfer.schedule.blocks import MOST_QUERIES, UNKNOWN_QUESTION, BlockMap
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors import Attention, PromptView, PruneView, available, make_selector, published
 from sliminfer.selectors.sliminfer import SlimInfer
@@ -24,6 +24,8 @@ from tests.selectors.cases import ONCE, TWICE, case, run
 from tests.tiny import tiny_model, token_ids
 
 TOKENS, HEADS, KV_HEADS, WIDTH = 60, 4, 2, 8
+# Blocks count for themselves alone.
+ALONE: dict[str, Any] = {"half_life_before": 0, "half_life_after": 0}
 
 
 def view_of(config: SlimConfig, queries: Tensor, keys: Tensor, evidence: tuple[tuple[int, int], ...] = ()) -> PruneView:
@@ -75,17 +77,20 @@ def test_two_layers_give_each_block_the_better_of_their_scores() -> None:
     torch.testing.assert_close(both, torch.maximum(first, second), rtol=0, atol=0)
 
 
-def test_lazyllm_averages_the_last_tokens_attention_over_heads() -> None:
-    found, queries, keys = score(case("lazyllm"))
-    torch.testing.assert_close(found, attention(queries[:, -1:], keys)[:, 0].mean(0))
+def test_lazyllm_averages_the_last_queries_attention_over_heads() -> None:
+    for window in (1, 4):
+        found, queries, keys = score(case("lazyllm").with_changes(query_window=window))
+        torch.testing.assert_close(found, attention(queries[:, -window:], keys).sum(1).mean(0))
 
 
 def test_gemfilter_adds_raw_products_over_heads_and_averages_neighbours() -> None:
-    found, queries, keys = score(case("gemfilter", ONCE, pool=5))
-    raw = sum(keys[head * KV_HEADS // HEADS] @ queries[head, -1] for head in range(HEADS))
-    assert isinstance(raw, Tensor)
-    expected = [raw[max(0, i - 2) : i + 3].mean() for i in range(TOKENS)]
-    torch.testing.assert_close(found, torch.stack(expected))
+    for window in (1, 4):
+        found, queries, keys = score(case("gemfilter", ONCE, pool=5).with_changes(query_window=window))
+        summed = queries[:, -window:].sum(1)
+        raw = sum(keys[head * KV_HEADS // HEADS] @ summed[head] for head in range(HEADS))
+        assert isinstance(raw, Tensor)
+        expected = [raw[max(0, i - 2) : i + 3].mean() for i in range(TOKENS)]
+        torch.testing.assert_close(found, torch.stack(expected))
 
 
 def test_streaming_keeps_the_first_and_the_last_blocks() -> None:
@@ -125,7 +130,7 @@ def planted_view(config: SlimConfig, blocks: list[int]) -> PruneView:
 
 @pytest.mark.parametrize("planted", [[5], [5, 9], [3, 5, 9, 11]])
 def test_adaptive_keeps_as_many_blocks_as_hold_the_mass(planted: list[int]) -> None:
-    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.95, least=0.0, half_life=0)
+    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.95, least=0.0, **ALONE)
     view = planted_view(config, planted)
     selection = make_selector(config, view.prompt).select(view)
     assert selection is not None
@@ -134,23 +139,20 @@ def test_adaptive_keeps_as_many_blocks_as_hold_the_mass(planted: list[int]) -> N
     assert selection.threshold == selection.scores[planted].min()
 
 
-@pytest.mark.parametrize(
-    ("half_life", "weights"), [(0, {0: 1.0}), (8, {d: 0.5**d for d in range(8)}), (4, {2: 1 / 16})]
-)
-def test_sliminfer_lets_a_block_count_for_its_neighbours(half_life: float, weights: dict[int, float]) -> None:
-    config = case("sliminfer", (PruneStep(2, 0.4),), half_life=half_life)
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (8, 8), (4, 4), (8, 32), (0, 16), (16, 0)])
+def test_sliminfer_lets_a_block_count_for_its_neighbours(before: float, after: float) -> None:
+    config = case("sliminfer", (PruneStep(2, 0.4),), half_life_before=before, half_life_after=after)
     view = planted_view(config, [8])
     selection = make_selector(config, view.prompt).select(view)
     assert selection is not None
     assert selection.scores is not None
     scores, best = selection.scores.tolist(), float(selection.scores[8])
     assert best > 0.9
-    for distance, weight in weights.items():
-        if 8 + distance not in view.prompt.blocks.forced:
-            for block in (8 - distance, 8 + distance):
+    for distance in range(8):
+        for block, length in ((8 - distance, before), (8 + distance, after)):
+            if block not in view.prompt.blocks.forced:
+                weight = 1.0 if not distance else 0.5 ** (8 * distance / length) if length else 0.0
                 assert scores[block] == pytest.approx(best * weight, abs=1e-3), block
-    if not half_life:
-        assert max(scores[7], scores[9]) < 1e-3
 
 
 def test_sliminfer_lets_nothing_kept_by_force_count_for_its_neighbours() -> None:
@@ -165,20 +167,24 @@ def test_sliminfer_lets_nothing_kept_by_force_count_for_its_neighbours() -> None
 
 
 @settings(deadline=None)
-@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40), st.floats(0.5, 64))
-def test_spreading_is_the_best_of_what_the_neighbours_lend(scores: list[float], half_life: float) -> None:
-    config = case("sliminfer", half_life=half_life)
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40), st.floats(0.5, 64), st.floats(0.5, 64))
+def test_spreading_is_the_best_of_what_the_neighbours_lend(scores: list[float], before: float, after: float) -> None:
+    config = case("sliminfer", half_life_before=before, half_life_after=after)
     selector = make_selector(config, PromptView(BlockMap(8 * len(scores), 8, ())))
     assert isinstance(selector, SlimInfer)
+
+    def lent(giver: int, taker: int) -> float:
+        return scores[giver] * 0.5 ** (8 * abs(taker - giver) / (after if taker > giver else before))
+
     found = selector.spread(torch.tensor(scores))
     for block, value in enumerate(found.tolist()):
-        near = range(max(0, block - 7), min(len(scores), block + 8))
-        assert value == pytest.approx(max(scores[i] * 0.5 ** (8 * abs(block - i) / half_life) for i in near), rel=1e-5)
+        near = range(max(0, block - 15), min(len(scores), block + 16))
+        assert value == pytest.approx(max(lent(giver, block) for giver in near), rel=1e-5, abs=1e-30)
 
 
 @pytest.mark.parametrize(("carry", "kept"), [(1.0, {5, 7}), (0.0, {7})])
 def test_sliminfer_remembers_what_earlier_steps_found(carry: float, kept: set[int]) -> None:
-    config = case("sliminfer", (PruneStep(2, 0.5), PruneStep(4, 0.3)), carry=carry, half_life=0)
+    config = case("sliminfer", (PruneStep(2, 0.5), PruneStep(4, 0.3)), carry=carry, **ALONE)
     view = planted_view(config, [5])
     selector = make_selector(config, view.prompt)
     assert selector.select(view) is not None
@@ -195,7 +201,7 @@ def test_sliminfer_remembers_what_earlier_steps_found(carry: float, kept: set[in
 
 def test_adaptive_stays_within_its_bounds() -> None:
     for mass, least, keep, blocks in ((0.0, 0.5, 0.8, 10), (1.0, 0.0, 0.5, 10), (0.0, 0.0, 0.8, 4)):
-        config = case("adaptive", (PruneStep(2, keep),), mass=mass, least=least, half_life=0)
+        config = case("adaptive", (PruneStep(2, keep),), mass=mass, least=least, **ALONE)
         view = planted_view(config, [5])
         selection = make_selector(config, view.prompt).select(view)
         assert selection is not None
@@ -203,7 +209,7 @@ def test_adaptive_stays_within_its_bounds() -> None:
 
 
 def test_adaptive_keeps_less_of_a_document_with_less_in_it() -> None:
-    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.9, least=0.0, half_life=0)
+    config = case("adaptive", (PruneStep(2, 0.8),), mass=0.9, least=0.0, **ALONE)
     sizes = []
     for planted in ([5], [4, 5, 6], [3, 5, 7, 9, 11, 13]):
         view = planted_view(config, planted)
@@ -255,9 +261,9 @@ def test_gemfilter_holds_only_what_it_chose_in_every_layer() -> None:
     [
         (case("streaming", pool=3), "has no option 'pool': it has none"),
         (case("sliminfer", carry=-1), "carry is -1"),
-        (case("sliminfer", half_life=-1), "half_life is -1: it is a number of tokens"),
-        (case("adaptive", half_life="far"), "half_life is 'far'"),
-        (case("sliminfer", half_life=float("inf")), "half_life is inf"),
+        (case("sliminfer", half_life_after=-1), "half_life_after is -1: it is a number of tokens"),
+        (case("adaptive", half_life_before="far"), "half_life_before is 'far'"),
+        (case("sliminfer", half_life_after=float("inf")), "half_life_after is inf"),
         (case("fastkv", ONCE, pol=3), "has no option 'pol': known are pool"),
         (case("fastkv", ONCE, pool=4), "pool is 4: it must be an odd number"),
         (case("gemfilter", ONCE, pool=0), "pool is 0"),
@@ -287,3 +293,36 @@ def test_published_settings_fit_any_depth(layers: int) -> None:
         assert config.method == method
         config.check_model(layers)
         assert SlimConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("method", ["sliminfer", "adaptive", "streaming", "fastkv"])
+def test_a_smaller_keep_never_keeps_more_and_what_is_forced_goes_on_alone(method: str) -> None:
+    counts = []
+    for keep in (0.9, 0.6, 0.4, 0.2, 0.1, 0.02):
+        config = case(method, (PruneStep(2, keep),), **({"mass": 1.0} if method == "adaptive" else {}))
+        view, _, _ = random_view(config)
+        selection = make_selector(config, view.prompt).select(view)
+        counts.append(TOKENS if selection is None else len(selection.kept))
+    forced = view.prompt.blocks.tokens_in(view.prompt.blocks.forced)
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] == forced < counts[0]
+
+
+def test_a_short_prompt_keeps_the_least_that_is_asked_for() -> None:
+    for least, kept in ((0, 24), (32, 32), (48, 48), (60, 60)):
+        config = case("streaming", (PruneStep(2, 0.4),)).with_changes(least_tokens=least)
+        view, _, _ = random_view(config)
+        selection = make_selector(config, view.prompt).select(view)
+        found = TOKENS if selection is None else len(selection.kept)
+        assert kept - 4 <= found <= kept + 4
+        plan = type(make_selector(config, view.prompt)).plan(config, view.prompt.blocks, 6)
+        assert plan.layer_runs[-1] == found
+
+
+def test_the_queries_are_the_questions_and_all_that_follows_it_where_it_is_known() -> None:
+    known = BlockMap.of(200, SlimConfig(), (150, 180))
+    assert known.window == 50
+    assert BlockMap.of(200, SlimConfig()).window == UNKNOWN_QUESTION
+    assert BlockMap.of(5, SlimConfig()).window == 5
+    assert BlockMap.of(10_000, SlimConfig(), (100, 200)).window == MOST_QUERIES
+    assert BlockMap.of(200, SlimConfig(query_window=7), (150, 180)).window == 7

@@ -80,14 +80,18 @@ def add(site: Site) -> None:
             shape = site.known(name).shape
             site.check_text(document, question)
             steps = parse_steps(prune)
-            config = SlimConfig(
-                steps=steps or SlimConfig.preset(preset, shape.layers).steps,
+            config = SlimConfig.preset(
+                preset,
+                shape.layers,
+                name,
                 active=active if active < 1 else None,
                 refresh=refresh,
                 gamma=gamma,
                 active_preserve=active_preserve,
                 decode_unit_size=decode_unit_size,
             )
+            if steps:
+                config = config.with_changes(steps=steps, least_tokens=0)
             RunLimits(new_tokens=site.most_new_tokens).check(0, max_new_tokens)
             request = RunRequest(document, question, config, max_new_tokens, temperature, top_p, seed)
             for events in watched(site, lambda: site.shelf.engine(name).compare(request)):

@@ -104,8 +104,8 @@ class DocumentEvents:
         schedule = self.controls.schedule
         if name == "custom":
             return {}
-        steps = preset_steps(name, layers)
-        return {**schedule.updates(steps, layers), schedule.drawing: self._promise(visitor, model, steps)}
+        steps = preset_steps(name, layers, model)
+        return {**schedule.updates(steps, layers, model), schedule.drawing: self._promise(visitor, model, steps)}
 
     def steps(self, visitor: Visitor, model: str, *values: Any) -> Updates:
         """A slider or the number of steps was changed by hand."""
@@ -116,7 +116,7 @@ class DocumentEvents:
             return {self.status: status(str(error), "error")}
         shown = {schedule.rows[i]: gr.Row(visible=i < len(steps)) for i in range(MAX_STEPS)}
         layers = self.site.known(model).shape.layers
-        updates = schedule.updates(steps, layers)
+        updates = schedule.updates(steps, layers, model)
         return {
             **shown,
             schedule.preset: updates[schedule.preset],
@@ -129,9 +129,9 @@ class DocumentEvents:
             layers = self.site.known(model).shape.layers
         except SlimError as error:
             return {self.status: status(str(error), "error")}
-        steps = preset_steps(preset, layers)
+        steps = preset_steps(preset, layers, model)
         schedule = self.controls.schedule
-        return {**schedule.updates(steps, layers), schedule.drawing: self._promise(visitor, model, steps)}
+        return {**schedule.updates(steps, layers, model), schedule.drawing: self._promise(visitor, model, steps)}
 
     def _taken(self, visitor: Visitor, document: Document) -> Updates:
         """Make `document` the visitor's, and show it; one that nobody could run is not taken."""

@@ -149,7 +149,7 @@ class MethodsEvents:
         ready = engine.prepare(wanted)
         shape = engine.loaded.shape
         for name in chosen:
-            own = wanted.config if name == wanted.config.method else published(name, shape.layers)
+            own = wanted.config if name == wanted.config.method else published(name, shape.layers, setup.model)
             configs[name] = at_flop_budget(own, shape, len(ready.prompt), speedup, ready.prompt.question)
         full: Side = "full"
         yield from engine.run(ready, full)

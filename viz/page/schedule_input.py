@@ -34,10 +34,10 @@ class ScheduleInput:
         """The components that hold the steps, in the order of `read_steps`."""
         return [self.count, *self.layers, *self.keeps]
 
-    def updates(self, steps: tuple[PruneStep, ...], layers: int) -> dict[Any, Any]:
-        """Updates that show `steps` on a model of `layers` layers."""
+    def updates(self, steps: tuple[PruneStep, ...], layers: int, model: str) -> dict[Any, Any]:
+        """Updates that show `steps` on the model called `model`, of `layers` layers."""
         updates: dict[Any, Any] = {
-            self.preset: preset_of(steps, layers),
+            self.preset: preset_of(steps, layers, model),
             self.count: max(1, len(steps)),
         }
         for index in range(MAX_STEPS):
@@ -54,10 +54,10 @@ class ScheduleInput:
 
 def build(setup: Setup, layers: int) -> ScheduleInput:
     """Lay the card out, showing `setup` on a model of `layers` layers."""
-    steps = setup.steps or preset_steps(DEFAULT_PRESET, layers)
+    steps = setup.steps or preset_steps(DEFAULT_PRESET, layers, setup.model)
     preset = gr.Radio(
         [(name.capitalize(), name) for name in (*PRESETS, CUSTOM)],
-        value=preset_of(steps, layers),
+        value=preset_of(steps, layers, setup.model),
         label="Preset",
         elem_id="preset",
         elem_classes="segmented",

@@ -56,7 +56,8 @@ def open_site(
         models = {name: models[name] for name in profile.models if name in models}
     shipped = examples() if shipped is None else shipped
     first = shipped[0].suggestions[0].question
-    start = Setup(model=model, example=shipped[0].id, question=first, steps=preset_steps(preset, loaded.shape.layers))
+    steps = preset_steps(preset, loaded.shape.layers, model)
+    start = Setup(model=model, example=shipped[0].id, question=first, steps=steps)
     site = Site(shelf, start, models, shipped)
     site.start = replace(start, max_new_tokens=min(start.max_new_tokens, site.most_new_tokens))
     if profile is not None:

@@ -41,9 +41,13 @@ def _answer_and_scoring(setup: Setup, most_new_tokens: int) -> dict[str, Any]:
         ),
         "sink": gr.Slider(0, 16, value=setup.sink, step=1, label="First blocks always kept"),
         "local": gr.Slider(8, 512, value=setup.local, step=8, label="Last tokens always kept"),
+        "least_tokens": gr.Slider(
+            0, 1024, value=setup.least_tokens, step=32, label="Fewest tokens kept",
+            info="However small a step's share of a short prompt.",
+        ),
         "query_window": gr.Slider(
-            1, 64, value=setup.query_window, step=1, label="Query window",
-            info="The last positions, whose queries score the blocks.",
+            0, 64, value=setup.query_window, step=1, label="Query window",
+            info="The last positions, whose queries score the blocks. 0: those of the question and what follows it.",
         ),
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import PruneStep, SlimConfig, parse_steps
-from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS
+from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, rule_of
 
 CUSTOM = "custom"
 PLAIN = SlimConfig()
@@ -39,7 +39,8 @@ class Setup:
     block_size: int = PLAIN.block_size
     sink: int = PLAIN.sink
     local: int = PLAIN.local
-    query_window: int = PLAIN.query_window
+    least_tokens: int = PRESETS[DEFAULT_PRESET].least_tokens
+    query_window: int = PLAIN.query_window or 0  # 0: the question decides
     active: float = 1.0
     refresh: int = PLAIN.refresh
     gamma: float = PLAIN.gamma
@@ -48,19 +49,22 @@ class Setup:
     repeats: int = 1
 
     def config(self) -> SlimConfig:
-        """The pruning of the pruned side; raises ConfigError."""
-        return SlimConfig(
-            steps=self.steps,
-            block_size=self.block_size,
-            sink=self.sink,
-            local=self.local,
-            query_window=self.query_window,
-            active=self.active if self.active < 1 else None,
-            refresh=self.refresh,
-            gamma=self.gamma,
-            active_preserve=self.active_preserve,
-            decode_unit_size=self.decode_unit_size,
-        )
+        """The pruning of the pruned side, by the model's own rule where nothing was set; raises ConfigError."""
+        asked = {
+            "block_size": self.block_size,
+            "sink": self.sink,
+            "local": self.local,
+            "least_tokens": self.least_tokens,
+            "query_window": self.query_window or None,
+            "active": self.active if self.active < 1 else None,
+            "refresh": self.refresh,
+            "gamma": self.gamma,
+            "active_preserve": self.active_preserve,
+            "decode_unit_size": self.decode_unit_size,
+        }
+        left_alone = {name for name in asked if getattr(self, name) == getattr(Setup, name)}
+        own = {name: value for name, value in rule_of(self.model).items() if name in left_alone or name not in asked}
+        return SlimConfig(steps=self.steps, **{**asked, **own})
 
     def to_query(self) -> str:
         """The setup as a URL query with only what differs from the defaults."""
@@ -103,17 +107,17 @@ def _keep_text(keep: float | int) -> str:
     return str(keep) if isinstance(keep, int) else f"{100 * keep:g}%"
 
 
-def preset_of(steps: tuple[PruneStep, ...], layers: int) -> str:
-    """Name of the preset that gives `steps` on a model of `layers` layers, else `CUSTOM`."""
+def preset_of(steps: tuple[PruneStep, ...], layers: int, model: str = "") -> str:
+    """Name of the preset that gives `steps` on the model called `model`, of `layers` layers, else `CUSTOM`."""
     for name in PRESETS:
-        if SlimConfig.preset(name, layers).steps == steps:
+        if SlimConfig.preset(name, layers, model).steps == steps:
             return name
     return CUSTOM
 
 
-def preset_steps(name: str, layers: int) -> tuple[PruneStep, ...]:
-    """The prune steps of preset `name` on a model of `layers` layers."""
-    return SlimConfig.preset(name if name in PRESETS else DEFAULT_PRESET, layers).steps
+def preset_steps(name: str, layers: int, model: str = "") -> tuple[PruneStep, ...]:
+    """The prune steps of preset `name` on the model called `model`, of `layers` layers."""
+    return SlimConfig.preset(name if name in PRESETS else DEFAULT_PRESET, layers, model).steps
 
 
 def fault(setup: Setup, layers: int) -> str:

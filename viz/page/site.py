@@ -89,7 +89,7 @@ class Site:
 
     def preset(self, name: str) -> tuple[PruneStep, ...]:
         """The default prune steps for the model on offer under `name`."""
-        return preset_steps(DEFAULT_PRESET, self.known(name).shape.layers)
+        return preset_steps(DEFAULT_PRESET, self.known(name).shape.layers, name)
 
     def example(self, identity: str) -> Example | None:
         """The example with that id."""
