@@ -19,7 +19,7 @@ BASE = SlimConfig(steps=(PruneStep(2, 0.5),), block_size=16, local=16, query_win
 
 def test_the_probe_agrees_with_real_runs(engine: SlimEngine, filler: Path, tmp_path: Path) -> None:
     suites = find_suites("needle", Sources(engine.loaded.tokenizer, 0, filler, longest=768))
-    wanted = ("default", "maximum over heads", "mean-key units of 4", "the prune layer itself alone",
+    wanted = ("default", "mean over heads", "mean-key units of 4", "the prune layer itself alone",
               "last 32 queries")  # fmt: skip
     chosen = {label: config for label, config in rules(BASE).items() if label in wanted}
     assert len(chosen) == len(wanted)
