@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 import torch
@@ -95,27 +96,32 @@ class SlimEngine:
     def _compare(self, ready: PromptRequest, stop: threading.Event | None) -> Iterator[Event]:
         finished: dict[str, Finished] = {}
         sides: tuple[Side, Side] = ("full", "pruned")
+        began: float | None = None
         for side in sides:
-            for event in self._run(ready, side, stop):
+            for event in self._run(ready, side, stop, began):
+                began = time.monotonic() if began is None else began
                 if isinstance(event, Finished):
                     finished[side] = event
                 yield event
+            if began is not None and self.limits.overdue(time.monotonic() - began):
+                return
         if len(finished) == 2:
             full, pruned = finished["full"].metrics, finished["pruned"].metrics
             yield Compared("pruned", finished["pruned"].at, Comparison.of(full, pruned))
 
-    def _run(self, ready: PromptRequest, side: Side, stop: threading.Event | None) -> Iterator[Event]:
+    def _run(
+        self, ready: PromptRequest, side: Side, stop: threading.Event | None, began: float | None = None
+    ) -> Iterator[Event]:
+        """Events of one side; `began` is when the request got the device, where this is not its first side."""
         tokens = len(ready.prompt)
         with self._turn:
+            began = time.monotonic() if began is None else began
             run = SideRun(self.loaded, ready, side, side in self._warm, self._pool)
             outcome = "stopped"
             try:
                 for event in run.events():
-                    if self.limits.overdue(run.elapsed()) and not isinstance(event, Finished):
-                        raise MemoryLimitError(
-                            f"The {side} run of {tokens:,} tokens held the device for longer than "
-                            f"{self.limits.seconds:g} s: use a shorter document or a shorter answer."
-                        )
+                    if self.limits.overdue(time.monotonic() - began) and not isinstance(event, Finished):
+                        raise self.limits.too_slow(f"Up to the {side} run of {tokens:,} tokens, the request")
                     yield event
                     if stop is not None and stop.is_set():
                         yield Stopped(side, run.elapsed(), run.text)

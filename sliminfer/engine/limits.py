@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sliminfer.errors import MemoryLimitError
+
+T = TypeVar("T")
 
 # Running text has 3 to 5 characters a token and deeply indented code up to 10: a text with more than this on average is
 # longer than the limit in tokens whatever it says, and need not be tokenised to be refused.
@@ -18,7 +23,7 @@ class RunLimits:
     Attributes:
         prompt_tokens: longest prompt.
         new_tokens: longest answer.
-        seconds: longest time that one side may hold the device.
+        seconds: longest time that one request, or all runs of one click, may hold the device.
     """
 
     prompt_tokens: int | None = None
@@ -53,8 +58,32 @@ class RunLimits:
             )
 
     def overdue(self, seconds: float) -> bool:
-        """Whether a side that has run for `seconds` must give the device back."""
+        """Whether what has held the device for `seconds` must give it back."""
         return self.seconds is not None and seconds > self.seconds
+
+    def too_slow(self, what: str) -> MemoryLimitError:
+        """The refusal of `what`, once it is overdue."""
+        return MemoryLimitError(
+            f"{what} held the device for longer than {self.seconds:g} s, which is this page's limit for one request: "
+            "use a shorter document, a shorter answer or fewer runs."
+        )
+
+    def within(self, items: Iterator[T], clock: Callable[[], float] = time.monotonic) -> Iterator[T]:
+        """`items`, each of which took the device to make, as long as all of them together are not overdue.
+
+        The clock starts with the first. Raises MemoryLimitError, and closes `items`, at the first that is overdue.
+        """
+        started: float | None = None
+        try:
+            for item in items:
+                started = clock() if started is None else started
+                if self.overdue(clock() - started):
+                    raise self.too_slow("What you asked for")
+                yield item
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
 
 
 NO_LIMITS = RunLimits()

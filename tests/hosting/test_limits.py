@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -96,3 +98,34 @@ def test_a_run_over_its_time_ends_with_a_sentence_and_the_engine_goes_on() -> No
     assert "held the device" in events[-1].message
     engine.limits = RunLimits(seconds=600)
     assert isinstance(list(engine.run(request()))[-1], Finished)
+
+
+def test_a_refused_side_ends_the_rest_and_names_the_limit() -> None:
+    engine = SlimEngine(tiny_loaded(layers=12), RunLimits(seconds=0.0))
+    [failed] = [event for event in engine.compare(request()) if isinstance(event, Failed)]
+    assert failed.side == "full"
+    assert "longer than 0 s, which is this page's limit" in failed.message
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 20))
+def test_all_that_a_click_starts_has_one_limit(pauses: list[int], seconds: int) -> None:
+    """Whatever comes after it is not asked for, and what makes it is closed."""
+    now, closed = 0, []
+
+    def work() -> Iterator[int]:
+        nonlocal now
+        try:
+            for pause in pauses:
+                now += pause
+                yield now
+        finally:
+            closed.append(now)
+
+    came, limits = list[int](), RunLimits(seconds=float(seconds))
+    overdue = sum(pauses) - sum(pauses[:1]) > seconds
+    with pytest.raises(MemoryLimitError, match=f"longer than {seconds} s") if overdue else nullcontext():
+        came.extend(limits.within(work(), lambda: now))
+    assert overdue or len(came) == len(pauses)
+    assert all(at - came[0] <= seconds for at in came)
+    assert closed == [now]
+    assert list(RunLimits().within(iter(pauses))) == pauses

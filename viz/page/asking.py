@@ -51,11 +51,15 @@ def asked(
 
 
 def beats(site: Site, session: str, flag: threading.Event, start: Callable[[], Iterator[T]]) -> Generator[Beat[T]]:
-    """The items of `start()`, computed on the engine's thread and paced for the page, until `flag` is set."""
+    """The items of `start()`, computed on the engine's thread and paced for the page, until `flag` is set.
+
+    Whatever one click starts has one time limit, the host's for one request. Raises what `start` raises, and
+    MemoryLimitError where it is overdue.
+    """
 
     def work() -> Iterator[T]:
         with site.shelf.computing():
-            yield from start()
+            yield from site.shelf.limits.within(start())
 
     try:
         yield from paced(on_thread(work, site.shelf.worker, flag))
