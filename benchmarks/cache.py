@@ -28,7 +28,6 @@ from sliminfer.cache.timeline import replay
 from sliminfer.engine.loop import LayerLoop
 from sliminfer.engine.meters import synchronize
 from sliminfer.model.devices import resolve_device, resolve_dtype
-from sliminfer.model.fused import fuse_layer_ops
 from sliminfer.model.known import KNOWN
 from sliminfer.model.loading import load_model
 from sliminfer.schedule.blocks import BlockMap
@@ -163,14 +162,13 @@ def measure(model: Any, base: SlimConfig, tokens: int, steps: int) -> tuple[list
     full_bytes = 2 * shape.kv_width * shape.layers * tokens * model.dtype.itemsize
     pool = HostPool(pinned=device.type == "cuda")
     kept = min(step.budget_tokens(tokens) for step in base.steps) // base.block_size
-    with fuse_layer_ops(model):
-        runners = [
-            Runner(name, model, config, ids, steps + 8, pool)
-            for name, config in variants(base, kept, device.type == "cuda").items()
-        ]
-        for number, token in enumerate(answer):
-            for runner in runners if number % 2 else reversed(runners):
-                runner.step(token)
+    runners = [
+        Runner(name, model, config, ids, steps + 8, pool)
+        for name, config in variants(base, kept, device.type == "cuda").items()
+    ]
+    for number, token in enumerate(answer):
+        for runner in runners if number % 2 else reversed(runners):
+            runner.step(token)
     for runner in runners:
         del runner.times[:4], runner.cpu_times[:4]
     rows = [runner.row(runners[0], full_bytes) for runner in runners]

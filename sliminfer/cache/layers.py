@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin
 
 from sliminfer.cache.copies import CopyEngine, TensorCopy
+from sliminfer.cache.kept import Kept
 from sliminfer.errors import ConfigError
 
 
@@ -49,6 +50,9 @@ class RaggedLayer(CacheLayerMixin):
     """
 
     is_sliding = False
+    is_croppable = True
+    whole = True  # nothing of the prompt waits elsewhere
+    kept: Kept | None = None
 
     def __init__(self, reserve: int) -> None:
         """An empty layer with room for `reserve` tokens after its first update."""
@@ -89,15 +93,44 @@ class RaggedLayer(CacheLayerMixin):
         assert self.store is not None
         return self.store[0, :, : self.prompt_length]
 
+    def all_keys(self) -> Tensor:
+        """All keys after RoPE, in order of position [kv_heads, tokens, head_dim]."""
+        assert self.store is not None
+        return self.store[0, :, : self.length]
+
+    def check_crop(self, tokens: int) -> None:
+        """Raise ConfigError where the last `tokens` tokens cannot be taken back."""
+        if not self.whole and tokens > self.length - self.prompt_length:
+            raise ConfigError(
+                "This cache cannot be cropped into its prompt, which partly waits on the host: leave active out to do so."
+            )
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens: `tokens_to_remove` is their number, negative as transformers has it."""
+        tokens = -tokens_to_remove
+        if not self.length or not tokens:
+            return
+        self.check_crop(tokens)
+        stay = max(0, self.length - tokens)
+        if self.kept is not None:
+            known = self.kept.cut(tokens)
+            stay = known if self.whole else stay
+        assert self.store is not None
+        self.length, self.prompt_length = stay, min(self.prompt_length, stay)
+        self.keys, self.values = self.store[0:1, :, :stay], self.store[1:2, :, :stay]
+
     @property
     def token_bytes(self) -> int:
         """Bytes of one token's key and value."""
         return 0 if self.store is None else self.store.nbytes // self.store.shape[2]
 
     def get_seq_length(self) -> int:
-        return self.length
+        """Tokens read, dropped ones included, where that is known; else those held."""
+        return self.length if self.kept is None else self.kept.seen
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        if self.kept is not None:  # only the stock model asks: the layer loop makes its masks by position
+            self.kept.check_stock()
         return self.length + query_length, 0
 
     def get_max_length(self) -> int:
@@ -108,6 +141,7 @@ class RaggedLayer(CacheLayerMixin):
         self.keys = self.values = self.store = None
         self.is_initialized = False
         self.length = self.prompt_length = 0
+        self.kept = None
 
     def bytes(self) -> LayerBytes:
         """Exact bytes held, by purpose."""
@@ -141,6 +175,8 @@ class SlotLayer(RaggedLayer):
     may be partial, never leaves the last slot, and so no hole opens before the tail.
     """
 
+    whole = False
+
     def __init__(
         self,
         prompt: RaggedLayer,
@@ -161,6 +197,7 @@ class SlotLayer(RaggedLayer):
             logical_length: tokens of the prompt that this layer stands for, resident or not.
         """
         super().__init__(prompt.reserve)
+        self.kept = prompt.kept
         source = prompt.store
         assert source is not None
         self.block_size = block_size
@@ -219,7 +256,7 @@ class SlotLayer(RaggedLayer):
 
     def get_seq_length(self) -> int:
         """The logical length: prompt tokens this layer stands for, and the tail."""
-        return self.logical_length + self.length - self.prompt_length
+        return self.logical_length + self.length - self.prompt_length if self.kept is None else self.kept.seen
 
     def reset(self) -> None:
         super().reset()

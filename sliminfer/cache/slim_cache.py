@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache
 
 from sliminfer.cache.copies import CopyEngine, CopyError, CopyStats
 from sliminfer.cache.copy_engines import EngineFactory, copy_engine_for
+from sliminfer.cache.kept import Kept
 from sliminfer.cache.layers import LayerBytes, RaggedLayer
 from sliminfer.cache.pools import HostLease, HostPool
 from sliminfer.cache.records import CacheEvent, StagePlaced, StepCost
@@ -27,13 +28,13 @@ from sliminfer.schedule.config import SlimConfig
 class SlimCache(Cache):
     """A transformers cache whose layers hold different tokens and, with `config.active`, few of their blocks.
 
-    The layer loop uses it like any cache and adds four calls:
+    The layer loop uses it like any cache, and calls it as a `PromptStore`:
 
         prefill   `observe_query(i, q)` before each layer i for which `wants_query(i)`,
                   `finish_prefill(positions)` after the last layer;
         decode    `begin_step()` before the first layer, and `observe_query` as above.
 
-    Without `active` only the layers' growing buffers are at work and the four calls do next to nothing.
+    Without `active` only the layers' growing buffers are at work and the calls do next to nothing.
     Layers before the first prune step keep the whole prompt on the device, unless `config.active_preserve` says
     that they hold a working set too. `close` ends the use of the host pool; a cache that is dropped without
     it closes itself.
@@ -132,11 +133,13 @@ class SlimCache(Cache):
         """The prompt is complete: survivors take their places, on the device and on the host.
 
         Args:
-            positions: for each layer, the ascending original positions it holds.
+            positions: for each layer, the ascending original positions it holds. A second call does nothing.
 
         Raises:
             MemoryLimitError: the working sets exceed `device_limit` or the device's memory.
         """
+        if self.prefilled:
+            return
         self._check_open()
         for layer in self.layers:
             layer.end_of_prompt()
@@ -172,6 +175,22 @@ class SlimCache(Cache):
         except CopyError:
             self.close()
             raise
+
+    def hold(self, layer: int, kept: Kept) -> None:
+        self.layers[layer].kept = kept
+
+    def keys(self, layer: int) -> Tensor:
+        return self.layers[layer].all_keys()
+
+    def forget(self) -> None:
+        for layer in self.layers:
+            layer.reset()
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens, as transformers' caches do; all layers or, where one cannot, none."""
+        for layer in self.layers:
+            layer.check_crop(-tokens_to_remove)
+        super().crop(tokens_to_remove)
 
     def key_positions(self, layer_idx: int) -> Tensor | None:
         """Original positions of the layer's resident prompt tokens in the order of its keys, int64 [resident].

@@ -47,6 +47,8 @@ class PolicyCache(SlimCache):
             layer.choose(self.policy.choose(layer_idx, query) if layer.wanted else none)
 
     def finish_prefill(self, positions: Sequence[Tensor]) -> None:
+        if self.prefilled:
+            return
         super().finish_prefill(positions)
         for index, layer in enumerate(self.layers):
             static = self._static(positions[index].tolist())

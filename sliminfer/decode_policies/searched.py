@@ -25,9 +25,12 @@ class SearchedLayer(RaggedLayer):
         search_bytes_device, search_bytes_host: what the policy's search structures of this layer take.
     """
 
+    whole = False
+
     def __init__(self, prompt: RaggedLayer, static: Tensor, wanted: int) -> None:
         """Take over the survivors of `prompt`, a layer as prefill left it."""
         super().__init__(prompt.reserve)
+        self.kept = prompt.kept
         source = prompt.store
         assert source is not None
         survivors = source[:, :, : prompt.length]
@@ -69,7 +72,7 @@ class SearchedLayer(RaggedLayer):
 
     def get_seq_length(self) -> int:
         """The logical length: survivors and the tail."""
-        return self.host.shape[2] + self.length - self.prompt_length
+        return self.host.shape[2] + self.length - self.prompt_length if self.kept is None else self.kept.seen
 
     def reset(self) -> None:
         super().reset()

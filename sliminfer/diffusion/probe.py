@@ -32,7 +32,6 @@ from sliminfer.engine.events import Failed, FirstToken, LayerDone, Token
 from sliminfer.engine.loop import LayerLoop
 from sliminfer.engine.request import PromptRequest, Sampling
 from sliminfer.engine.sequence import Rows
-from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
 from sliminfer.model.loading import LoadedModel
 from sliminfer.model.projection import project_keys, project_queries
@@ -52,7 +51,8 @@ def probe(
 ) -> Iterator[DiffusionResult]:
     """Measure the diffusion of token range `span` of `prompt`, yielding what is known after every layer run.
 
-    Closing the iterator ends the work at the layer under way. The model must not be inside `slim`.
+    Closing the iterator ends the work at the layer under way. Runs of the engine wait until it ends, as this waits
+    for theirs.
 
     Args:
         plan: how much to probe; by default `DiffusionPlan.for_model`.
@@ -97,7 +97,7 @@ def local_attention(loop: LayerLoop, layer: int, rows: Rows, window: int) -> Ten
 
 
 class Probes:
-    """The runs behind the curves, on a model inside `slim`; each is a generator that yields after every layer."""
+    """The runs behind the curves; each is a generator that yields after every layer."""
 
     def __init__(self, loop: LayerLoop, loaded: LoadedModel, prompt: Prompt, answer: Sequence[int]) -> None:
         self.loop, self.head, self.tokens = loop, loaded.model.get_output_embeddings(), len(prompt)
@@ -160,7 +160,8 @@ def _all(
     loaded, prompt = engine.loaded, request.prompt
     if not board.answer:
         yield from _answer(engine, request, board)
-    with slim(loaded.model, SlimConfig(method="full"), prompt.question) as loop:
+    with engine.turn.taken():
+        loop = LayerLoop(loaded.model, SlimConfig(method="full"), prompt.question)
         probes = Probes(loop, loaded, prompt, board.answer)
         for _ in _steps(probes, prompt, blocks, plan, board):
             board.done += 1

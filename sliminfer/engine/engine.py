@@ -18,6 +18,7 @@ from sliminfer.engine.limits import NO_LIMITS, RunLimits
 from sliminfer.engine.metrics import Comparison
 from sliminfer.engine.request import PromptRequest, Request, RunRequest
 from sliminfer.engine.side_run import SideRun
+from sliminfer.engine.turn import Turn
 from sliminfer.errors import MemoryLimitError, SlimError
 from sliminfer.model.devices import free_memory
 from sliminfer.model.loading import LoadedModel
@@ -32,12 +33,16 @@ _log = logging.getLogger(__name__)
 
 
 class SlimEngine:
-    """Runs requests on one loaded model, one at a time and within `limits`, and leaves the model as it was."""
+    """Runs requests on one loaded model, one at a time and within `limits`, and never changes the model.
+
+    Attributes:
+        turn: whoever measures on this device besides takes it, too.
+    """
 
     def __init__(self, loaded: LoadedModel, limits: RunLimits = NO_LIMITS) -> None:
         self.loaded = loaded
         self.limits = limits
-        self._turn = threading.Lock()
+        self.turn = Turn()
         self._warm: set[Side] = set()
         self._pool = HostPool(pinned=loaded.device.type == "cuda")
 
@@ -114,7 +119,7 @@ class SlimEngine:
     ) -> Iterator[Event]:
         """Events of one side; `began` is when the request got the device, where this is not its first side."""
         tokens = len(ready.prompt)
-        with self._turn:
+        with self.turn.taken():
             began = time.monotonic() if began is None else began
             run = SideRun(self.loaded, ready, side, side in self._warm, self._pool)
             outcome = "stopped"

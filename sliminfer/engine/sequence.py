@@ -6,13 +6,18 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache
 
-from sliminfer.cache.layers import RaggedLayer
+from sliminfer.cache.kept import Kept
+from sliminfer.cache.store import PromptStore
+from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import PromptView, Selector
 
 # Further than any prompt is long.
 _BEYOND = 1 << 40
+# An attribute of the cache, and not a table beside it: a copy of the cache then has a copy of its own.
+_ON_CACHE = "slim_sequence"
 
 
 @dataclass(frozen=True)
@@ -72,68 +77,124 @@ class Rows:
 
 @dataclass
 class Sequence:
-    """What the loop remembers of one cache between calls.
+    """What the loop remembers of one cache between calls; it lives on the cache, and is copied with it.
 
     Attributes:
         prompt: the prompt's blocks and question.
+        config: the configuration that the prompt was read under.
         selector: the method at work on this prompt, None where nothing is pruned.
-        length: positions that the prompt takes up: its tokens, or fewer where they were renumbered.
-        next_position: position of the next token to come.
-        positions: for each layer, the positions of the prompt tokens that prefill left in it [n].
-        origin: original position of each new one, where the prompt was renumbered.
+        store: where the KV lives.
+        seen: tokens read so far.
+        kept: for each layer, the tokens that have keys in it.
+        chosen: the prompt tokens at positions 0, 1, 2, ..., where they were renumbered, ascending int64 [k].
         waiting: for each prune layer, the rows that were dropped before it and may come back.
-        later: for each layer, the positions of what was appended after the prompt, where they are not simply
-            the tokens that came after it.
+        whole: whether the last call came to its end, so that all layers have read the same tokens.
+        placed: whether the store knows that the prompt is complete.
     """
 
     prompt: PromptView
+    config: SlimConfig
     selector: Selector | None
-    length: int
-    next_position: int = 0
-    positions: list[Tensor] = field(default_factory=list)
-    origin: Tensor | None = None
+    store: PromptStore
+    seen: int = 0
+    kept: list[Kept] = field(default_factory=list)
+    chosen: Tensor | None = None
     waiting: dict[int, Rows] = field(default_factory=dict)
-    later: dict[int, Tensor] = field(default_factory=dict)
+    whole: bool = False
+    placed: bool = False
 
-    def key_positions(self, layer: int, resident: Tensor | None) -> Tensor:
-        """Positions of all keys of `layer`, those of the tokens now being run included.
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prompt, or fewer once it was cropped."""
+        return self.kept[0].prompt if self.kept else self.prompt.tokens
 
-        `resident` are the prompt's keys that attention reads where they are not all that the layer keeps.
+    @property
+    def revives(self) -> bool:
+        """Whether dropped tokens may come back in decode."""
+        return self.selector is not None and self.selector.revives
+
+    def hold(self, layer: int, positions: Tensor) -> None:
+        """Layer `layer` is about to read the prompt's tokens at `positions`, ascending int64 [n]."""
+        kept = Kept(positions, self.prompt.tokens, self.prompt.tokens)
+        self.kept.append(kept)
+        self.store.hold(layer, kept)
+
+    def begin(self, tokens: int) -> int:
+        """`tokens` more are about to be read; returns the position of the first.
+
+        Raises:
+            ConfigError: the call before did not come to its end.
         """
-        kept = self.positions[layer] if resident is None else resident
-        later = self.later.get(layer)
-        if later is None:
-            later = torch.arange(self.length, self.next_position, device=kept.device)
-        return torch.cat([kept, later])
+        if self.kept:
+            self._follow_crop()
+        first, self.seen, self.whole = self.seen, self.seen + tokens, False
+        return first
 
-    def original_positions(self) -> list[Tensor]:
-        """For each layer, the ascending original positions of the prompt tokens that have KV in it."""
-        if self.origin is not None:
-            return [self.origin[kept] for kept in self.positions]
-        if not self.later:
-            return self.positions
-        back = [self.later[layer][self.later[layer] < self.length] for layer in range(len(self.positions))]
-        return [torch.cat([kept, more]).sort().values for kept, more in zip(self.positions, back, strict=True)]
+    def end(self) -> None:
+        """Every layer has read what was announced."""
+        ragged = any(len(kept.positions) < kept.prompt for kept in self.kept)
+        for kept in self.kept:
+            kept.seen, kept.ragged = self.seen, ragged
+        self.whole = True
 
-    def renumber(self, kept: Tensor) -> None:
-        """The prompt is from now on the tokens at `kept`, at positions 0, 1, 2, ...; no layer has run on them."""
-        self.origin = kept
-        self.length = self.next_position = len(kept)
-        self.positions = []
+    def place(self) -> None:
+        """The prompt is complete: its tokens take their places in the store, unless they have them."""
+        if not self.placed:
+            self.store.finish_prefill([kept.positions for kept in self.kept])
+            self.placed = True
+
+    def _follow_crop(self) -> None:
+        if not self.whole or any(kept.seen != self.kept[0].seen for kept in self.kept):
+            raise ConfigError("The last call on this cache did not come to its end: start from an empty cache.")
+        self.seen = self.kept[0].seen
+        if self.tokens < self.prompt.tokens:
+            if self.chosen is not None:
+                self.chosen = self.chosen[: int((self.chosen < self.tokens).sum())]
+            for layer, rows in self.waiting.items():
+                self.waiting[layer] = rows.at((rows.positions < self.tokens).nonzero()[:, 0])
+
+    def rotary(self, positions: Tensor) -> Tensor:
+        """The positions by which tokens are rotated, from those in the prompt; other than these where renumbered."""
+        if self.chosen is None:
+            return positions
+        chosen = self.chosen.to(positions.device)
+        return torch.searchsorted(chosen, positions) + (positions - self.tokens).clamp_min(0)
+
+    def key_positions(self, layer: int) -> Tensor:
+        """Positions of all keys of `layer` in their order, those of the tokens now being read included."""
+        return self.kept[layer].of_keys(self.seen, self.store.key_positions(layer))
+
+    def prompt_positions(self) -> list[Tensor]:
+        """For each layer, the ascending positions of the prompt tokens that have KV in it."""
+        found = []
+        for kept in self.kept:
+            back = kept.later
+            if back is None:
+                found.append(kept.positions)
+            else:
+                found.append(torch.cat([kept.positions, back[back < kept.prompt]]).sort().values)
+        return found
+
+    def renumber(self, chosen: Tensor) -> None:
+        """The prompt is from now on the tokens at `chosen`, at positions 0, 1, 2, ...; no layer has read them."""
+        self.chosen = chosen
+        self.kept = []
+        self.store.forget()
 
     def exchange(self, layer: int, rows: Rows, wanted: Tensor) -> Rows:
         """`rows` before `layer`, with the waiting ones among `wanted` and without the prompt's that are not."""
-        chosen = torch.zeros(self.next_position, dtype=torch.bool, device=wanted.device).index_fill_(0, wanted, True)
-        chosen[self.length :].fill_(True)
+        chosen = torch.zeros(self.seen, dtype=torch.bool, device=wanted.device).index_fill_(0, wanted, True)
+        chosen[self.tokens :].fill_(True)
         both = rows.join(self.waiting[layer])
         present, self.waiting[layer] = both.split(chosen[both.positions])
         return present
 
 
-def forget(cache: Cache) -> None:
-    """Drop what every layer of `cache` holds."""
-    for index, layer in enumerate(cache.layers):
-        if isinstance(layer, RaggedLayer):
-            layer.reset()
-        else:
-            cache.layers[index] = DynamicLayer()
+def sequence_of(cache: Cache) -> Sequence | None:
+    """The sequence that `cache` holds, None where no call of the loop has filled it."""
+    return getattr(cache, _ON_CACHE, None)
+
+
+def attach(cache: Cache, sequence: Sequence) -> None:
+    """From now on `cache` holds `sequence`."""
+    setattr(cache, _ON_CACHE, sequence)

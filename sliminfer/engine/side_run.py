@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Generator
@@ -24,12 +25,11 @@ from sliminfer.engine.events import (
     Side,
     Token,
 )
-from sliminfer.engine.loop import LayerTick
-from sliminfer.engine.meters import PeakMemory, synchronize
+from sliminfer.engine.loop import LayerLoop, LayerTick, exhaust
+from sliminfer.engine.meters import PeakMemory, Stopwatch, synchronize
 from sliminfer.engine.metrics import KeptAtLayer, KVBytes, RunMetrics
 from sliminfer.engine.request import PromptRequest
 from sliminfer.engine.sampling import Detokenizer, Sampler
-from sliminfer.engine.slim import slim
 from sliminfer.model.loading import LoadedModel
 from sliminfer.ops import dispatch as ops
 from sliminfer.ops.linear import linear
@@ -53,7 +53,6 @@ class SideRun:
         self.loaded, self.request, self.side, self.warm = loaded, request, side, warm
         self.prompt, self.sampling = prompt, sampling = request.prompt, request.sampling
         self.config = request.pruning.config if side == "pruned" else SlimConfig(method="full")
-        self.slimmed = slim(loaded.model, self.config, prompt.question, request.pruning.evidence, request.kernels)
         self.cache = make_cache(
             self.config,
             loaded.shape.layers,
@@ -64,6 +63,8 @@ class SideRun:
         self.started, self.paused = time.perf_counter(), 0.0
         self.detokenizer = Detokenizer(loaded.tokenizer)
         self.ticks: list[LayerTick] = []
+        self.stopwatch = Stopwatch(loaded.device)
+        self.kernels_ran: ops.Record = {}
 
     @property
     def text(self) -> str:
@@ -81,9 +82,18 @@ class SideRun:
 
     @torch.inference_mode()
     def events(self) -> Generator[Event, None, None]:
-        """Prefill and decode, yielding after every layer and every token."""
-        with self.slimmed as self.loop:
-            for event in self._events():
+        """Prefill and decode, yielding after every layer and every token.
+
+        Between two events nothing of the run is in force: the listener, and the thread that asks for the next event,
+        may do what they like with the model.
+        """
+        self.loop = LayerLoop(self.loaded.model, self.config, self.prompt.question, self.request.pruning.evidence)
+        with contextlib.closing(self._events()) as run:
+            while True:
+                with ops.use_kernels(self.request.kernels, self.kernels_ran):
+                    event = next(run, None)
+                if event is None:
+                    return
                 left = time.perf_counter()
                 yield event
                 # A CPU does nothing for us while the listener has the turn; a GPU works on, so there it counts.
@@ -92,7 +102,6 @@ class SideRun:
 
     def _events(self) -> Generator[Event, None, None]:
         device = self.loaded.device
-        ops.forget_kernels_ran()
         memory = PeakMemory(device)
         ids = torch.tensor([self.prompt.ids], device=device)
         synchronize(device)
@@ -124,7 +133,7 @@ class SideRun:
         return self.loaded.device.type == "cuda"
 
     def _prefill(self, ids: Tensor) -> Generator[Event, None, Tensor]:
-        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, last_row=True)
+        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, True, self.stopwatch)
         while True:
             try:
                 tick = next(run)
@@ -138,13 +147,7 @@ class SideRun:
 
     def _decode(self, token: int) -> Tensor:
         ids = torch.tensor([[token]], device=self.loaded.device)
-        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache)
-        while True:
-            try:
-                next(run)
-            except StopIteration as done:
-                states: Tensor = done.value
-                return states
+        return exhaust(self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, stopwatch=self.stopwatch))
 
     def _logits(self, states: Tensor) -> Tensor:
         return linear(self.loaded.model.get_output_embeddings(), states[:, -1])[0]
@@ -174,7 +177,7 @@ class SideRun:
             self.config.block_size,
             None if scores is None else scores.float().cpu().numpy(),
             math.nan if threshold is None else float(threshold),
-            self.loop.prompt.blocks.forced,
+            self.loop.prompt_of(self.cache).blocks.forced,
         )
 
     def _held(self) -> KVBytes:
@@ -193,7 +196,7 @@ class SideRun:
         pruned = [index for index, tick in enumerate(self.ticks) if tick.selection is not None]
         runs = [tick.alive for tick in self.ticks]  # a method with two passes runs some layers twice
         method = selector_class(self.config.method)
-        blocks = self.loop.prompt.blocks
+        blocks = self.loop.prompt_of(self.cache).blocks
         scored = [each for index in pruned for each in method.scorings(self.config, blocks, runs[index - 1])]
         decode_s = token_at[-1] - token_at[0]
         return RunMetrics(
@@ -202,7 +205,7 @@ class SideRun:
             new_tokens=len(tokens),
             ttft_s=token_at[0],
             tokenize_s=self.request.tokenize_s,
-            select_s=self.loop.stopwatch.seconds("select"),
+            select_s=self.stopwatch.seconds("select"),
             decode_tokens_per_s=(len(tokens) - 1) / decode_s if len(tokens) > 1 else math.nan,
             token_at=tuple(token_at),
             tokens_per_layer=tuple(runs[-len(self.loop.layers) :]),
@@ -215,7 +218,7 @@ class SideRun:
             device=self.loaded.device_name,
             dtype=self.loaded.dtype_name,
             attention=self.loaded.attention,
-            kernels="+".join(sorted(set(ops.kernels_ran().values()))) or "torch",
+            kernels="+".join(sorted(set(self.kernels_ran.values()))) or "torch",
             warm=self.warm,
             token_ids=tuple(tokens),
             first_logits=first_logits,

@@ -1,5 +1,7 @@
-"""`slim(model, config)` puts the layer loop in place of the decoder's forward on that one instance and takes it out
-again, so `model(...)` and `model.generate(...)` work inside it and nothing is patched globally.
+"""`slim(model, config)`: within the block, calls of a transformers model from this thread go through the layer loop.
+
+`model(...)` and `model.generate(...)` work as ever, and nothing is patched globally: doors at the instance's own
+methods let the block's own context in, and send everybody else to the stock model.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from sliminfer.engine.doors import inside
+from sliminfer.engine.forward import Forward
 from sliminfer.engine.loop import LayerLoop
-from sliminfer.errors import ConfigError
-from sliminfer.model.fused import fuse_layer_ops
 from sliminfer.ops.dispatch import use_kernels
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
@@ -25,9 +27,11 @@ def slim(
     evidence: tuple[Span, ...] = (),
     kernels: str = "auto",
 ) -> Iterator[LayerLoop]:
-    """Within the block, prefills of `model` prune by `config`; afterwards the model is as it was.
+    """Within the block, prefills of `model` prune by `config`; outside it the model is as it was.
 
-    The elementwise steps of known layers run fused meanwhile (`sliminfer.model.fused`), pruned or not.
+    The block belongs to the thread or task that entered it: others see the stock model, unless they enter a block of
+    their own or run in a copy of this context (`contextvars.copy_context().run`). The elementwise steps of
+    known layers run fused inside it (`sliminfer.model.fused`), pruned or not.
 
     Args:
         model: a transformers causal language model of a supported family, on any device or several.
@@ -42,16 +46,6 @@ def slim(
         ModelError: the model's family is not supported.
     """
     loop = LayerLoop(model, config, question, evidence)
-    decoder = loop.decoder
-    if isinstance(getattr(decoder.__dict__.get("forward"), "__self__", None), LayerLoop):
-        raise ConfigError("This model is already inside slim(): leave the outer block first.")
-    own_forward = decoder.__dict__.get("forward")
-    decoder.forward = loop.forward
-    try:
-        with use_kernels(kernels), fuse_layer_ops(model):
-            yield loop
-    finally:
-        if own_forward is None:
-            del decoder.forward
-        else:
-            decoder.forward = own_forward
+    forward = Forward(loop)
+    with inside(loop.decoder, [(loop.decoder, "forward", forward)]), use_kernels(kernels):
+        yield loop

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import time
-from functools import cache
 from importlib.util import find_spec
 
 import psutil
 import torch
 
 from sliminfer.errors import ModelError, needs_extra
+from sliminfer.ops.processor import multiplies_bf16
 
 
 def resolve_device(device: str) -> torch.device:
@@ -29,9 +27,9 @@ def resolve_device(device: str) -> torch.device:
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The torch dtype that `dtype` names; "auto" is bf16 where the device multiplies in it at least as fast."""
+    """The torch dtype that `dtype` names; "auto" is bf16 where the device has instructions for it."""
     if dtype == "auto":
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_gains_from_bf16()
+        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else multiplies_bf16()
         return torch.bfloat16 if native else torch.float32
     known = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
     if dtype not in known:
@@ -46,20 +44,3 @@ def free_memory(device: torch.device) -> int:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
     return int(psutil.virtual_memory().available)
-
-
-@cache
-def _cpu_gains_from_bf16() -> bool:
-    """Whether a product in bf16 takes this CPU no longer than in fp32; tried once, for some milliseconds.
-
-    Processors without instructions for bf16 emulate it, many times slower; those that have them are two to four
-    times as fast as in fp32.
-    """
-    best: dict[torch.dtype, float] = {}
-    for _ in range(5):
-        for dtype in (torch.bfloat16, torch.float32):
-            factor = torch.ones(512, 512, dtype=dtype)
-            start = time.perf_counter()
-            torch.mm(factor, factor)
-            best[dtype] = min(best.get(dtype, math.inf), time.perf_counter() - start)
-    return best[torch.bfloat16] <= best[torch.float32]

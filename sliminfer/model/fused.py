@@ -1,18 +1,17 @@
-"""Fused steps for the decoder layers of a stock model, put in for a while and taken out again.
+"""Fused steps for the decoder layers of a stock model.
 
 A layer of a known family computes, between its matrix products and attention, only RMSNorm, RoPE, SwiGLU and
-two residual additions. `fuse_layer_ops` gives such a layer, on that one instance, a forward that does these
-in place and in one pass each (`sliminfer.ops.dispatch`), and runs the MLP in slices of tokens so that its wide
-intermediate results never exist for a whole long prompt. On a CPU the result has the stock layer's bits as
-long as the prompt fits one slice and attention stays torch's own (`sliminfer.ops.row_attention`). Any other layer
-keeps its own forward.
+two residual additions. A `FusedLayer` does these in place and in one pass each (`sliminfer.ops.dispatch`), and runs the
+MLP in slices of tokens so that its wide intermediate results never exist for a whole long prompt. It reads the layer's
+weights and changes nothing about it: whoever calls the model itself gets the stock layer. On a CPU the result has the
+stock layer's bits as long as the prompt fits one slice and attention stays torch's own (`sliminfer.ops.row_attention`).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -23,8 +22,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sliminfer.model.attention import SDPA, cudnn_where_it_pays
 from sliminfer.ops import dispatch as ops
-from sliminfer.ops.compat import attention_backend, forward_hooks, has_amx
 from sliminfer.ops.linear import linear
+from sliminfer.ops.processor import has_amx
 from sliminfer.ops.row_attention import row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
 from sliminfer.schedule.memory import MLP_SLICES
@@ -33,25 +32,10 @@ from sliminfer.schedule.memory import MLP_SLICES
 _FAMILIES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "mistral": "Mistral", "phi3": "Phi3"}
 
 
-@contextmanager
-def fuse_layer_ops(model: nn.Module, mlp_slice: int | None = None) -> Iterator[int]:
-    """Within the block, decoder layers of known form run fused; yields how many do.
-
-    Args:
-        model: a transformers model or decoder.
-        mlp_slice: most tokens the MLP takes at once; None for the measured default of the device.
-    """
-    getter: Any = getattr(model, "get_decoder", lambda: model)
-    decoder: Any = getter()
+def fused_layers(layers: Sequence[nn.Module]) -> list[FusedLayer | None]:
+    """The fused steps of each of a decoder's `layers`, None for a layer of a form that is not known."""
     workspace = Workspace()
-    fused = [layer for layer in decoder.layers if is_known(layer)]
-    for layer in fused:
-        layer.forward = FusedLayer(layer, workspace, mlp_slice, len(decoder.layers))
-    try:
-        yield len(fused)
-    finally:
-        for layer in fused:
-            del layer.forward
+    return [FusedLayer(layer, workspace, None, len(layers)) if is_known(layer) else None for layer in layers]
 
 
 def is_known(layer: nn.Module) -> bool:
@@ -76,10 +60,17 @@ def is_known(layer: nn.Module) -> bool:
     return isinstance(activation, nn.SiLU) or type(activation).__name__ == "SiLUActivation"
 
 
+def is_known_norm(norm: nn.Module) -> bool:
+    """Whether `norm` is the unmodified RMSNorm of a known family, with nothing attached."""
+    prefix = _FAMILIES.get(type(norm).__module__.rpartition(".modeling_")[2], "no other ")
+    return type(norm).__name__ == f"{prefix}RMSNorm" and "forward" not in vars(norm) and not any(_hooks_of(norm))
+
+
 class FusedLayer:
-    """The forward of one decoder layer of a known family, step by step."""
+    """One decoder layer of a known family, step by step."""
 
     def __init__(self, layer: nn.Module, workspace: Workspace, mlp_slice: int | None, layers: int) -> None:
+        """The steps of `layer`, one of `layers`; its MLP takes `mlp_slice` tokens at once, or the device's default."""
         self.layer: Any = layer
         self.workspace = workspace
         self.mlp_slice = mlp_slice
@@ -91,43 +82,28 @@ class FusedLayer:
         self.norm_after: Any = layer.post_attention_layernorm
         self.mlp: Any = layer.mlp
         self.implementation, self.interface, self.window = _backend(layer.self_attn)
-        parts: tuple[Any, ...] = (self.norm_before, self.attention, self.norm_after, self.mlp)
-        self._hooks = [hooks for part in parts for hooks in forward_hooks(part)]
+        parts: tuple[Any, ...] = (layer, self.norm_before, self.attention, self.norm_after, self.mlp)
+        self._hooks = [hooks for part in parts for hooks in _hooks_of(part)]
+
+    def serves(self, hidden: Tensor) -> bool:
+        """Whether these steps stand for the layer now: one row, no gradient, no dropout, no hook on it or inside."""
+        alone = hidden.shape[0] == 1 and not torch.is_grad_enabled() and not self.layer.training
+        return alone and not any(self._hooks)
 
     def __call__(
         self,
         hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
-        use_cache: bool | None = None,
-        position_embeddings: tuple[Tensor, Tensor] | None = None,
+        attention_mask: Tensor | None,
+        position_embeddings: tuple[Tensor, Tensor],
+        past_key_values: Cache | None,
         last_row: bool = False,
-        **kwargs: Any,
     ) -> Tensor:
-        """The stock layer's arguments and result, `[1, tokens, hidden]`; never changes its input.
-
-        Runs the stock forward where gradients are wanted, a hook waits inside the layer, or the batch is
-        larger than 1.
+        """The stock layer's result `[1, tokens, hidden]`; never changes its input.
 
         Args:
-            last_row: only the last token's result is needed, `[1, 1, hidden]`; the stock forward gives all. Keys
-                and values of all tokens go to the cache as ever.
+            last_row: only the last token's result is needed, `[1, 1, hidden]`. Keys and values of all tokens go to
+                the cache as ever.
         """
-        one = hidden_states.shape[0] == 1 and position_embeddings is not None
-        if not one or torch.is_grad_enabled() or any(self._hooks):
-            stock: Tensor = type(self.layer).forward(
-                self.layer,
-                hidden_states,
-                attention_mask=attention_mask,
-                position_ids=position_ids,
-                past_key_values=past_key_values,
-                use_cache=use_cache,
-                position_embeddings=position_embeddings,
-                **kwargs,
-            )
-            return stock
-        assert position_embeddings is not None
         norm = self.norm_before
         attended = self._attend(
             ops.rms_norm(hidden_states, norm.weight, norm.variance_epsilon),
@@ -135,7 +111,6 @@ class FusedLayer:
             position_embeddings,
             past_key_values,
             last_row,
-            kwargs,
         )
         return self._add_mlp(attended, hidden_states[:, -1:] if last_row else hidden_states)
 
@@ -146,7 +121,6 @@ class FusedLayer:
         rotary: tuple[Tensor, Tensor],
         cache: Cache | None,
         last_row: bool,
-        kwargs: dict[str, Any],
     ) -> Tensor:
         attention = self.attention
         query, key, value = self._project(normed)
@@ -163,13 +137,11 @@ class FusedLayer:
         elif causal and runs_by_rows(query, key):
             out = row_attention(query[0], key[0], value[0], attention.scaling, self.workspace)[None]
         else:
-            out = self._stock_attention(query, key, value, mask, kwargs)
+            out = self._stock_attention(query, key, value, mask)
         del query, key, value
         return linear(attention.o_proj, out.reshape(*out.shape[:2], -1))
 
-    def _stock_attention(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
-    ) -> Tensor:
+    def _stock_attention(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """The model's own attention backend, `[1, heads, tokens, head_dim]` to `[1, tokens, heads, head_dim]`."""
         switch = cudnn_where_it_pays(query, key, self.layers) if self.implementation == SDPA else nullcontext()
         with switch:
@@ -182,7 +154,6 @@ class FusedLayer:
                 dropout=0.0,
                 scaling=self.attention.scaling,
                 sliding_window=self.window,
-                **kwargs,
             )[0]
         return out
 
@@ -233,6 +204,10 @@ def _mlp_slice(on_gpu: bool) -> int:
     return MLP_SLICES["amx" if has_amx() else "cpu"]
 
 
+def _hooks_of(module: nn.Module) -> tuple[Any, ...]:
+    return module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+
+
 def _packs(query: Tensor) -> bool:
     """Whether one token's attention runs faster with the query heads of a group packed into one matrix.
 
@@ -247,7 +222,7 @@ def _packs(query: Tensor) -> bool:
 
 def _backend(attention: Any) -> tuple[str, Any, int | None]:
     """The name of the attention backend of a layer's `attention`, its function, and the sliding window."""
-    name = attention_backend(attention.config)
+    name: str = attention.config._attn_implementation
     eager = sys.modules[type(attention).__module__].eager_attention_forward
     window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
     return name, ALL_ATTENTION_FUNCTIONS.get_interface(name, eager), window

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sliminfer.model.fused import FusedLayer
-from sliminfer.ops.compat import forward_hooks
+from sliminfer.model.fused import is_known_norm
 from sliminfer.ops.dispatch import rms_norm
 
 
@@ -48,9 +48,9 @@ def project_keys(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> 
 
 
 def _normed(layer: nn.Module, hidden: Tensor) -> Tensor:
-    """`hidden` after the layer's first norm: by the fused step where the layer runs fused itself."""
+    """`hidden` after the layer's first norm: by the fused step where it is of known form."""
     norm: Any = layer.input_layernorm
-    if isinstance(layer.forward, FusedLayer):
+    if is_known_norm(norm) and not torch.is_grad_enabled():
         return rms_norm(hidden, norm.weight, norm.variance_epsilon)
     states: Tensor = norm(hidden)
     return states
@@ -58,7 +58,7 @@ def _normed(layer: nn.Module, hidden: Tensor) -> Tensor:
 
 def _columns(linear: nn.Module, states: Tensor, start: int, width: int) -> Tensor:
     """`width` of the outputs of `linear` from `start` on, without computing the others where it is a plain one."""
-    if type(linear) is not nn.Linear or any(forward_hooks(linear)):
+    if type(linear) is not nn.Linear or linear._forward_hooks or linear._forward_pre_hooks:
         chosen: Tensor = linear(states)[..., start : start + width]
         return chosen
     bias = None if linear.bias is None else linear.bias[start : start + width]

@@ -1,15 +1,18 @@
 """The engine's operations, sent to a Triton kernel or to plain torch by where the tensors are.
 
-`auto` runs Triton on CUDA tensors and torch on others; `torch` and `triton` force one. Where a kernel fails
-to compile or launch, the operation says so once and runs in torch from then on.
+`auto` runs Triton on CUDA tensors and torch on others; `torch` and `triton` force one. Where a kernel cannot be
+compiled for a device or fitted to it, the operation says so once and runs in torch on that device from then on.
+The choice, and the record of what ran, belong to the context (the thread or task) that made them.
 """
 
 from __future__ import annotations
 
 import importlib
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +24,8 @@ from sliminfer.ops import reference
 from sliminfer.schedule.config import Aggregate
 
 KernelChoice = Literal["auto", "torch", "triton"]
+# (operation, device index) -> what ran it last; the CPU's index is -1.
+Record = dict[tuple[str, int], str]
 
 # Operation -> the file of kernels/ that holds it.
 _KERNEL_FILES = {
@@ -37,18 +42,23 @@ _REFERENCE: dict[str, Callable[..., Any]] = {op: getattr(reference, op) for op i
 
 @dataclass
 class _State:
-    choice: KernelChoice = "auto"
+    """What the process has learnt: the kernels it imported, and on which devices one of them cannot run."""
+
     kernels: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    failed: set[str] = field(default_factory=set)
-    ran: dict[str, str] = field(default_factory=dict)
+    failed: set[tuple[str, int]] = field(default_factory=set)
 
 
 _state = _State()
+_choice: ContextVar[str] = ContextVar("kernels", default="auto")
+_record: ContextVar[Record | None] = ContextVar("kernels_ran", default=None)
 
 
 @contextmanager
-def use_kernels(choice: str) -> Iterator[None]:
-    """Within the block, every operation of this process runs as `choice` says: auto, torch or triton.
+def use_kernels(choice: str, record: Record | None = None) -> Iterator[None]:
+    """Within the block, every operation of this context runs as `choice` says: auto, torch or triton.
+
+    Args:
+        record: where given, what runs within the block is noted in it, and not in the record of `kernels_ran`.
 
     Raises:
         ConfigError: the choice is unknown, or it is triton and neither a GPU nor its interpreter is there.
@@ -57,22 +67,41 @@ def use_kernels(choice: str) -> Iterator[None]:
         raise ConfigError(f"Unknown kernels {choice!r}: choose auto, torch or triton.")
     if choice == "triton" and not (torch.cuda.is_available() or _interpreted()):
         raise ConfigError("Triton kernels need a CUDA device: use kernels auto or torch on this machine.")
-    before = _state.choice
-    _state.choice = choice  # type: ignore[assignment]
+    before, recorded = _choice.get(), _record.get()
+    _choice.set(choice)
+    if record is not None:
+        _record.set(record)
     try:
         yield
     finally:
-        _state.choice = before
+        # Set, not reset by token: a generator may leave the block in another context than it entered it in.
+        _choice.set(before)
+        if record is not None:
+            _record.set(recorded)
 
 
-def kernels_ran() -> dict[str, str]:
-    """Operation -> "triton" or "torch", for each operation called since `forget_kernels_ran`."""
-    return dict(_state.ran)
+def kernels_ran(record: Record | None = None) -> dict[str, str]:
+    """Operation -> "triton", "torch", or "torch+triton" where devices differ.
+
+    Of `record`, or else of the calls of this context since `forget_kernels_ran`.
+    """
+    ran: dict[str, set[str]] = {}
+    for (op, _), how in (_ran() if record is None else record).items():
+        ran.setdefault(op, set()).add(how)
+    return {op: "+".join(sorted(ways)) for op, ways in ran.items()}
 
 
 def forget_kernels_ran() -> None:
     """Start a new record for `kernels_ran`."""
-    _state.ran.clear()
+    _ran().clear()
+
+
+def _ran() -> Record:
+    record = _record.get()
+    if record is None:
+        record = {}
+        _record.set(record)
+    return record
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -130,32 +159,57 @@ def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) 
 
 def runs_triton(op: str, device: torch.device) -> bool:
     """Whether a call of `op` on `device` would go to its Triton kernel."""
-    wanted = device.type == "cuda" if _state.choice == "auto" else _state.choice == "triton"
-    return wanted and op not in _state.failed
+    choice, on_gpu = _choice.get(), device.type == "cuda"
+    wanted = on_gpu if choice == "auto" else choice == "triton"
+    index = (torch.cuda.current_device() if device.index is None else device.index) if on_gpu else -1
+    return wanted and (op, index) not in _state.failed
 
 
 def _run(op: str, first: Tensor, *rest: Any) -> Any:
-    choice = _state.choice  # as runs_triton, without a call: every operation of a decoded token passes here
-    if (first.is_cuda if choice == "auto" else choice == "triton") and op not in _state.failed:
+    choice = _choice.get()  # as runs_triton, without a call: every operation of a decoded token passes here
+    place = op, first.get_device()
+    if (first.is_cuda if choice == "auto" else choice == "triton") and place not in _state.failed:
         try:
-            kernel = _state.kernels.get(op) or _load(op)
-            result = kernel(first, *rest)
-        except torch.cuda.OutOfMemoryError:
-            raise
+            result = _launch(_state.kernels.get(op) or _load(op), first, *rest)
         except Exception as error:
-            _state.failed.add(op)
+            if not _before_the_launch(error):
+                raise
+            _state.failed.add(place)
             reason = " ".join(str(error).split())[:200]
             warnings.warn(
-                f"The Triton kernel {op} failed ({type(error).__name__}: {reason}); "
-                "it runs in plain torch from now on.",
+                f"The Triton kernel {op} cannot run on {first.device} ({type(error).__name__}: {reason}); "
+                "it runs in plain torch there from now on.",
                 RuntimeWarning,
                 stacklevel=3,
             )
         else:
-            _state.ran[op] = "triton"
+            _ran()[place] = "triton"
             return result
-    _state.ran[op] = "torch"
+    _ran()[place] = "torch"
     return _REFERENCE[op](first, *rest)
+
+
+def _launch(kernel: Callable[..., Any], first: Tensor, *rest: Any) -> Any:
+    """`kernel(first, *rest)` with the device of `first` current: Triton launches there, wherever its pointers are."""
+    if not first.is_cuda or first.get_device() == torch.cuda.current_device():
+        return kernel(first, *rest)
+    with torch.cuda.device(first.get_device()):
+        return kernel(first, *rest)
+
+
+def _before_the_launch(error: Exception) -> bool:
+    """Whether `error` says that a kernel cannot run: found while it was imported, compiled, loaded or given arguments.
+
+    Nothing was written then, and the plain operation may take over. After a launch it may not: a kernel that
+    writes in place would be followed by the same operation once more.
+    """
+    if isinstance(error, ImportError | ValueError | TypeError):
+        return True
+    kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.startswith("triton.")}
+    if kinds & {"CompilationError", "OutOfResources", "PTXASError"}:
+        return True
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(str(frame.f_globals.get("__name__", "")).startswith("triton.compiler") for frame, _ in frames)
 
 
 def _load(op: str) -> Callable[..., Any]:

@@ -10,15 +10,14 @@ tokens, 83, 134 and 164 here.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sliminfer.ops.compat import has_amx, has_avx512_bf16
+from sliminfer.ops.processor import has_amx, multiplies_bf16
 from sliminfer.ops.workspace import Workspace
 
 # Shorter prompts spend too little in attention.
@@ -35,10 +34,9 @@ _EXTENTS_PER_OCTAVE = 8
 _ROOMS = (("scores", torch.float32), ("share", torch.bfloat16))
 
 
-@cache
 def pays() -> bool:
     """Whether this CPU multiplies bf16 well in oneDNN but not in MKL: AVX512-BF16 without AMX."""
-    return has_avx512_bf16() and not has_amx()
+    return multiplies_bf16() and not has_amx()
 
 
 def runs_by_rows(query: Tensor, keys: Tensor) -> bool:
@@ -71,7 +69,7 @@ def row_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float, wor
     exact = math.frexp(scale)[0] == 0.5  # a power of two changes no digit of a query
     out = torch.empty(tokens, heads, head_dim, dtype=query.dtype)
     scores_room, share_room = (workspace.take(name, 1, room, kind)[0] for name, kind in _ROOMS)
-    with _bf16_products():
+    with _bf16_products:
         for head in range(len(keys)):
             mine = slice(head * group, (head + 1) * group)
             turned = keys[head].float().t()
@@ -108,14 +106,32 @@ def _tiles(tokens: int, group: int) -> Iterator[tuple[int, int, int]]:
         start = end
 
 
-@contextmanager
-def _bf16_products() -> Iterator[None]:
-    # fp32 factors that hold bf16 values are multiplied in bf16 without loss, and the result stays fp32. The
-    # setting is the whole process's for the time of one layer's attention.
-    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = products.fp32_precision
-    products.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        products.fp32_precision = before
+class _Bf16Products:
+    """Within the block, fp32 factors that hold bf16 values are multiplied in bf16 without loss; the result stays fp32.
+
+    The setting is the whole process's, so threads share one count: the last to leave puts back what was before the
+    first. Another thread's own fp32 products meanwhile are rounded to bf16 as well.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = ""
+
+    def __enter__(self) -> None:
+        products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        with self._lock:
+            if self._inside == 0:
+                self._before = products.fp32_precision
+                products.fp32_precision = "bf16"
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                products.fp32_precision = self._before
+
+
+_bf16_products = _Bf16Products()

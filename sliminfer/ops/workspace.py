@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 from torch import Tensor
 
 
-class Workspace:
-    """Buffers for wide results on a CPU, kept from layer to layer.
+class Workspace(threading.local):
+    """Buffers for wide results on a CPU, kept from layer to layer; each thread has its own.
 
     A fresh buffer of this size is returned to the system when freed, and mapping it again costs 6 % of the
     MLP's time in page faults. On a GPU torch's caching allocator does the same service.

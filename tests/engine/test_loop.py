@@ -11,6 +11,7 @@ from transformers.cache_utils import DynamicCache
 
 from sliminfer.engine.loop import LayerLoop
 from sliminfer.engine.masks import attention_mask
+from sliminfer.engine.prefill import Prefill
 from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError, ModelError
 from sliminfer.schedule.config import PruneStep, SlimConfig
@@ -168,25 +169,24 @@ def test_scoring_variants_all_keep_the_oracle(family: str, score_layer: Any, agg
     torch.testing.assert_close(logits, dense_logits(model, ids, kept, 83)[-1], atol=1e-5, rtol=1e-5)
 
 
-def test_projected_queries_and_keys_are_those_the_layer_computes() -> None:
+def test_projected_queries_and_keys_are_those_the_layer_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     # "previous" reads keys from the cache and "own" projects them anew: at one layer they must agree.
+    seen: dict[str, torch.Tensor] = {}
+    original = Prefill._view
+
+    def spy(*args: Any) -> Any:
+        view = original(*args)
+        seen["keys"] = view.keys()
+        return view
+
+    monkeypatch.setattr(Prefill, "_view", spy)
     for family in FAMILIES:
         model = tiny_model(family)
-        seen: dict[str, torch.Tensor] = {}
         ids = token_ids(40)
         with torch.inference_mode():
             loop = LayerLoop(model, SlimConfig(steps=(PruneStep(3, 0.5),), score_layer="own", block_size=4, local=4))
             cache = DynamicCache()
-            hidden = loop.decoder.embed_tokens(ids)
-            original = loop._view
-
-            def spy(*args: Any, original: Any = original, seen: Any = seen) -> Any:
-                view = original(*args)
-                seen["keys"] = view.keys()
-                return view
-
-            loop._view = spy  # type: ignore[method-assign]
-            list(loop.run(hidden, cache))
+            list(loop.run(loop.decoder.embed_tokens(ids), cache))
             kept = loop.kept_positions(cache)[3]
         torch.testing.assert_close(seen["keys"][:, kept], cache.layers[3].keys[0], atol=1e-6, rtol=1e-5)
 

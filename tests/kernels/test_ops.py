@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from triton.runtime.errors import OutOfResources, PTXASError
 
 from sliminfer.errors import ConfigError
 from sliminfer.model.attention import choose_attention, describe_attention
@@ -20,6 +25,7 @@ needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="states what
 @pytest.fixture(autouse=True)
 def fresh_record(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops, "_state", ops._State())
+    ops.forget_kernels_ran()
 
 
 @pytest.fixture
@@ -72,22 +78,55 @@ def test_every_operation_has_a_kernel_of_the_same_result(draw: Draw) -> None:
     assert ops.kernels_ran() == dict.fromkeys(calls, "triton")
 
 
-def test_a_kernel_that_fails_warns_once_and_runs_in_torch(draw: Draw) -> None:
-    def broken(*_: Any) -> None:
-        raise RuntimeError("ptxas did not\nlike it")
+def compiled_badly() -> None:
+    raise PTXASError("ptxas did not\nlike it")
 
-    ops._state.kernels["unit_keys"] = broken
-    ops._state.choice = "triton"
+
+def fitted_badly() -> None:
+    raise OutOfResources(300_000, 232_448, "shared memory")
+
+
+def given_badly() -> None:
+    raise ValueError("unit_keys needs a dense last dimension.")
+
+
+@pytest.mark.parametrize(
+    ("fail", "told"),
+    [
+        (compiled_badly, "PTXASError: PTXAS error: ptxas did not like it"),
+        (fitted_badly, "OutOfResources: out of resource: shared memory"),
+        (given_badly, "ValueError: unit_keys needs a dense"),
+    ],
+)
+def test_a_kernel_that_cannot_run_warns_once_and_torch_takes_over(draw: Draw, fail: Any, told: str) -> None:
+    ops._state.kernels["unit_keys"] = lambda *_: fail()
     keys = draw(1, 10, 8)
-    with pytest.warns(RuntimeWarning, match="unit_keys failed .RuntimeError: ptxas did not like it"):
-        first = ops.unit_keys(keys, 4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        second = ops.unit_keys(keys, 4)
+    with ops.use_kernels("triton"):
+        with pytest.warns(RuntimeWarning, match=f"unit_keys cannot run on cpu .{told}"):
+            first = ops.unit_keys(keys, 4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            second = ops.unit_keys(keys, 4)
+        assert not ops.runs_triton("unit_keys", keys.device)
     assert torch.equal(first, reference.unit_keys(keys, 4))
     assert torch.equal(first, second)
     assert ops.kernels_ran() == {"unit_keys": "torch"}
-    assert not ops.runs_triton("unit_keys", keys.device)
+
+
+def test_a_kernel_that_fails_after_it_wrote_is_not_followed_by_the_same_operation(draw: Draw) -> None:
+    def half_done(query: torch.Tensor, key: torch.Tensor, *rest: Any) -> None:
+        reference.apply_rope(query, key, *rest)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    ops._state.kernels["apply_rope"] = half_done
+    query, key, cos, sin = draw(5, 2, 32), draw(5, 1, 32), draw(5, 32), draw(5, 32)
+    once = reference.apply_rope(query.clone(), key.clone(), cos, sin)
+    with ops.use_kernels("triton"):
+        with pytest.raises(RuntimeError, match="illegal memory access"):
+            ops.apply_rope(query, key, cos, sin)
+        assert ops.runs_triton("apply_rope", query.device)
+    assert torch.equal(query, once[0])
+    assert torch.equal(key, once[1])
 
 
 def test_running_out_of_memory_is_not_taken_for_a_broken_kernel(draw: Draw) -> None:
@@ -95,16 +134,112 @@ def test_running_out_of_memory_is_not_taken_for_a_broken_kernel(draw: Draw) -> N
         raise torch.cuda.OutOfMemoryError("no room")
 
     ops._state.kernels["unit_keys"] = hungry
-    ops._state.choice = "triton"
-    with pytest.raises(torch.cuda.OutOfMemoryError):
-        ops.unit_keys(draw(1, 10, 8), 4)
-    assert ops.runs_triton("unit_keys", torch.device("cpu"))
+    with ops.use_kernels("triton"):
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            ops.unit_keys(draw(1, 10, 8), 4)
+        assert ops.runs_triton("unit_keys", torch.device("cpu"))
 
 
-def test_the_choice_ends_with_its_block(draw: Draw) -> None:
-    with pytest.raises(ZeroDivisionError), ops.use_kernels("torch"):
-        raise ZeroDivisionError
-    assert ops._state.choice == "auto"
+def test_the_choice_ends_with_its_block() -> None:
+    cpu = torch.device("cpu")
+    with ops.use_kernels("triton"):
+        with pytest.raises(ZeroDivisionError), ops.use_kernels("torch"):
+            assert not ops.runs_triton("swiglu", cpu)
+            raise ZeroDivisionError
+        assert ops.runs_triton("swiglu", cpu)
+    assert not ops.runs_triton("swiglu", cpu)
+
+
+def test_a_choice_is_its_threads_own_even_where_blocks_interleave(draw: Draw) -> None:
+    entered, left = threading.Event(), threading.Event()
+    cpu, seen = torch.device("cpu"), {}
+
+    def other() -> None:
+        with ops.use_kernels("torch"):
+            entered.set()
+            left.wait(10)
+            seen["inside"] = ops.runs_triton("swiglu", cpu)
+        seen["after"] = ops.runs_triton("swiglu", cpu)
+        ops.swiglu(torch.ones(1, 2), torch.ones(1, 2))
+        seen["ran"] = ops.kernels_ran()
+
+    with ops.use_kernels("triton"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        entered.wait(10)
+        assert ops.runs_triton("swiglu", cpu)
+        ops.swiglu(draw(2, 8), draw(2, 8))
+    left.set()
+    thread.join()
+    assert seen == {"inside": False, "after": False, "ran": {"swiglu": "torch"}}
+    assert ops.kernels_ran() == {"swiglu": "triton"}
+
+
+class Devices:
+    """Stands for the driver's current device, as a list of what it was made."""
+
+    def __init__(self) -> None:
+        self.current = [0]
+
+    @contextmanager
+    def device(self, index: int) -> Iterator[None]:
+        self.current.append(index)
+        yield
+        self.current.pop()
+
+
+@needs_no_gpu
+def test_every_launch_happens_under_its_tensors_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices, launches = Devices(), []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: devices.current[-1])
+    monkeypatch.setattr(torch.cuda, "device", devices.device)
+    with FakeTensorMode():
+        for op, (kernel, arguments) in EVERY_OPERATION.items():
+            for index in (0, 1):
+                place = torch.device("cuda", index)
+                given = [torch.empty(a, device=place) if isinstance(a, tuple) else a for a in arguments]
+
+                def launch(first: torch.Tensor, *_: Any, op: str = op) -> None:
+                    launches.append((op, first.get_device(), devices.current[-1]))
+
+                ops._state.kernels[op] = launch
+                kernel(*given)
+                assert devices.current == [0]
+    assert launches == [(op, index, index) for op in EVERY_OPERATION for index in (0, 1)]
+    assert set(EVERY_OPERATION) == set(ops._KERNEL_FILES)
+
+
+@needs_no_gpu
+def test_a_kernel_that_cannot_run_on_one_device_runs_on_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = Devices()
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: devices.current[-1])
+    monkeypatch.setattr(torch.cuda, "device", devices.device)
+
+    def picky(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        if gate.get_device() == 1:
+            compiled_badly()
+        return gate
+
+    ops._state.kernels["swiglu"] = picky
+    with FakeTensorMode():
+        for index in (1, 0):
+            gate = torch.empty(2, 8, device=torch.device("cuda", index))
+            with nullcontext() if index == 0 else pytest.warns(RuntimeWarning, match="on cuda:1"):
+                ops.swiglu(gate, gate)
+    assert ops.runs_triton("swiglu", torch.device("cuda", 0))
+    assert not ops.runs_triton("swiglu", torch.device("cuda", 1))
+    assert ops.kernels_ran() == {"swiglu": "torch+triton"}
+
+
+EVERY_OPERATION: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "rms_norm": (ops.rms_norm, ((3, 32), (32,), 1e-6)),
+    "rms_norm_residual": (ops.rms_norm_residual, ((3, 32), (3, 32), (32,), 1e-6)),
+    "apply_rope": (ops.apply_rope, ((5, 2, 32), (5, 1, 32), (5, 32), (5, 32))),
+    "swiglu": (ops.swiglu, ((3, 32), (3, 32))),
+    "unit_keys": (ops.unit_keys, ((2, 21, 32), 4)),
+    "block_scores": (ops.block_scores, ((4, 3, 32), (2, 40, 32), (40,), 3, 0.2)),
+    "decode_attention": (ops.decode_attention, ((4, 32), (2, 40, 32), (2, 40, 32), 0.2)),
+}
 
 
 def test_attention_without_a_gpu_is_torchs_own() -> None:

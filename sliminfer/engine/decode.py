@@ -1,0 +1,52 @@
+"""Decode: tokens that come after the prompt go through the layers, each seeing what prefill left there."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from sliminfer.engine.stack import Call, LayerTick, Stack
+from sliminfer.selectors import PruneView
+
+
+class Decode:
+    """A call that appends to a sequence."""
+
+    def __init__(self, stack: Stack, call: Call) -> None:
+        self.stack, self.call, self.sequence = stack, call, call.sequence
+        self.config = call.sequence.config
+        if self.sequence.revives:
+            call.steps = {step.layer: step for step in self.config.steps}
+
+    def run(self) -> Generator[LayerTick, None, None]:
+        """All layers, yielding after each."""
+        call, sequence = self.call, self.sequence
+        sequence.place()
+        sequence.store.begin_step()
+        for index in range(len(self.stack.layers)):
+            if index in call.steps:
+                self._revive(index)
+            if index + 1 in call.steps:
+                assert sequence.selector is not None
+                self.stack.set_aside(call, sequence.selector.query_window(self.config, sequence.prompt.blocks))
+            if sequence.waiting:
+                sequence.kept[index].append(call.rows.positions)
+            self.stack.observe(call, index)
+            alive = len(call.rows)
+            self.stack.run(call, index, prefill=False)
+            yield LayerTick(index, alive, None)
+
+    def _revive(self, index: int) -> None:
+        """Bring back before layer `index` the dropped tokens that are wanted after all."""
+        call, sequence = self.call, self.sequence
+        if index not in sequence.waiting:
+            return
+        assert sequence.selector is not None
+        with call.stopwatch.span("select"):
+            # The rows are the new tokens; the prompt's keys are in the cache alone.
+            view = PruneView(
+                call.steps[index],
+                sequence.prompt,
+                sequence.key_positions(index - 1),
+                (self.stack.just_run(call, index - 1),),
+            )
+            call.rows = sequence.exchange(index, call.rows, sequence.selector.revive(view))

@@ -1,0 +1,147 @@
+"""A model's decoder layers as the loop runs them: one call over one sequence, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, DynamicCache
+
+from sliminfer.engine.masks import attention_mask
+from sliminfer.engine.meters import Stopwatch
+from sliminfer.engine.sequence import Rows, Sequence
+from sliminfer.model.families import find_decoder, sliding_window
+from sliminfer.model.fused import FusedLayer, fused_layers
+from sliminfer.model.projection import project_keys, project_queries
+from sliminfer.schedule.config import PruneStep
+from sliminfer.selectors import Attention, Selection
+
+
+@dataclass(frozen=True)
+class LayerTick:
+    """One layer has run: its index, the tokens alive in it, and what was pruned before it, if anything."""
+
+    layer: int
+    alive: int
+    selection: Selection | None
+
+
+@dataclass
+class Call:
+    """One call of the loop: its rows on their way through the layers, and what they belong to.
+
+    Attributes:
+        rows: the tokens that enter the next layer.
+        last_row: whether the result of the last layer is wanted for the last token only.
+        steps: prune steps that are due, by layer.
+        stopwatch: collects the time of scoring and pruning under "select".
+        tail: the last rows' hidden states as they entered the layer just run [1, window, hidden].
+    """
+
+    sequence: Sequence
+    cache: Cache
+    rows: Rows
+    stopwatch: Stopwatch
+    last_row: bool = False
+    steps: dict[int, PruneStep] = field(default_factory=dict)
+    tail: Tensor | None = None
+
+
+class Stack:
+    """The decoder layers of one model. Nothing about a run is kept here, so that threads may share it.
+
+    Attributes:
+        decoder: the model's decoder.
+        layers: its layers.
+        windows: the sliding window of each in tokens, None for full attention.
+        backend: transformers' name of the attention backend.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.decoder: Any = find_decoder(model)
+        self.layers = list(self.decoder.layers[: self.decoder.config.num_hidden_layers])
+        # Looked up once: a config's attribute costs a microsecond, and a decoded token passes every layer.
+        self.windows = [sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
+        self.backend: str = self.decoder.config._attn_implementation
+        self.fused: list[FusedLayer | None] = fused_layers(self.layers)
+
+    def rows(self, hidden: Tensor, positions: Tensor, rotary: Tensor) -> Rows:
+        """Rows of `hidden` [1, n, hidden] at `positions`, rotated by `rotary`, int64 [n] each."""
+        cos, sin = self.decoder.rotary_emb(hidden, position_ids=rotary[None])
+        return Rows(hidden, cos, sin, positions)
+
+    def run(self, call: Call, index: int, prefill: bool) -> None:
+        """Layer `index` reads the call's rows and leaves its own in their place."""
+        rows, sequence, mask = call.rows, call.sequence, None
+        if self._needs_mask(index, len(rows), prefill):
+            keys = sequence.rotary(sequence.key_positions(index))
+            mask = self._mask(index, sequence.rotary(rows.positions), keys, rows.hidden)
+        call.rows = self._step(index, rows, mask, call.cache, call.last_row and index == len(self.layers) - 1)
+
+    def alone(self, index: int, rows: Rows) -> Rows:
+        """`rows` as they leave layer `index` when it reads them alone, with no cache behind."""
+        mask = None
+        if self._needs_mask(index, len(rows), prefill=True):
+            mask = self._mask(index, rows.positions, rows.positions, rows.hidden)
+        return self._step(index, rows, mask, DynamicCache(), last_row=False)
+
+    def _step(self, index: int, rows: Rows, mask: Tensor | None, cache: Cache, last_row: bool) -> Rows:
+        fused = self.fused[index]
+        if fused is not None and fused.serves(rows.hidden):
+            return rows.with_hidden(fused(rows.hidden, mask, (rows.cos, rows.sin), cache, last_row))
+        out = self.layers[index](
+            rows.hidden,
+            attention_mask=mask,
+            position_embeddings=(rows.cos, rows.sin),
+            position_ids=None,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return rows.with_hidden(out[0] if isinstance(out, tuple) else out)
+
+    def _needs_mask(self, index: int, rows: int, prefill: bool) -> bool:
+        causal = rows == 1 or (prefill and self.backend != "eager")
+        return not causal or self.windows[index] is not None
+
+    def _mask(self, index: int, queries: Tensor, keys: Tensor, hidden: Tensor) -> Tensor | None:
+        return attention_mask(self.backend, queries.to(keys.device), keys, self.windows[index], hidden.dtype)
+
+    def queries(self, index: int, rows: Rows, window: int, entered: Tensor | None = None) -> Tensor:
+        """Queries of layer `index` for the last `window` of `rows` [heads, window, head_dim].
+
+        `entered` are the states of the last rows as they entered that layer, where `rows` are beyond it.
+        """
+        states = (rows.hidden if entered is None else entered)[:, -window:]
+        last = slice(-states.shape[1], None)
+        return project_queries(self.layers[index], states, rows.cos[:, last], rows.sin[:, last])
+
+    def just_run(self, call: Call, index: int) -> Attention:
+        """What layer `index`, which has just run, attended with."""
+        rows, tail, store = call.rows, call.tail, call.sequence.store
+        keys: Callable[[], Tensor] = lambda: store.keys(index)  # noqa: E731
+        return Attention(lambda window: self.queries(index, rows, window, tail), keys)
+
+    def about_to_run(self, call: Call, index: int) -> Attention:
+        """What layer `index`, which is about to run, would attend with."""
+        rows, layer = call.rows, self.layers[index]
+        return Attention(
+            lambda window: self.queries(index, rows, window),
+            lambda: project_keys(layer, rows.hidden, rows.cos, rows.sin),
+        )
+
+    def observe(self, call: Call, index: int) -> None:
+        """Show the cache the last queries that layer `index` is about to use, if it asks for them."""
+        if call.sequence.store.wants_query(index):
+            window = call.sequence.prompt.blocks.window
+            call.sequence.store.observe_query(index, self.queries(index, call.rows, window))
+
+    def set_aside(self, call: Call, window: int) -> None:
+        """Remember the states of the last rows, at most `window`, as they enter the layer before a prune layer."""
+        call.tail = call.rows.hidden[:, -max(1, window) :].clone()
+
+    def result(self, rows: Rows, count: int) -> Tensor:
+        """The normed states of the last `count` rows [1, count, hidden]."""
+        normed: Tensor = self.decoder.norm(rows.hidden[:, -count:])
+        return normed
