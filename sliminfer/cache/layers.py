@@ -102,7 +102,7 @@ class RaggedLayer(CacheLayerMixin):
         """Raise ConfigError where the last `tokens` tokens cannot be taken back."""
         if not self.whole and tokens > self.length - self.prompt_length:
             raise ConfigError(
-                "This cache cannot be cropped into its prompt, which partly waits on the host: leave active out to do so."
+                "This cache cannot be cropped into its prompt, parts of which wait on the host: leave active out."
             )
 
     def crop(self, tokens_to_remove: int) -> None:

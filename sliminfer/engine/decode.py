@@ -26,8 +26,7 @@ class Decode:
             if index in call.steps:
                 self._revive(index)
             if index + 1 in call.steps:
-                assert sequence.selector is not None
-                self.stack.set_aside(call, sequence.selector.query_window(self.config, sequence.prompt.blocks))
+                self.stack.set_aside(call)
             if sequence.waiting:
                 sequence.kept[index].append(call.rows.positions)
             self.stack.observe(call, index)

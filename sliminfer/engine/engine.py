@@ -66,8 +66,7 @@ class SlimEngine:
     def _check_memory(self, ready: PromptRequest) -> None:
         """Raise MemoryLimitError, with the numbers, where the full side does not fit into what is free now."""
         loaded, tokens = self.loaded, len(ready.prompt) + ready.sampling.max_new_tokens
-        spread = set((getattr(loaded.model, "hf_device_map", None) or {}).values()) or {loaded.device}
-        free = sum(free_memory(torch.device(place)) for place in spread if place != "disk")
+        free = sum(map(free_memory, loaded.devices))
         size = loaded.model.dtype.itemsize
         check_memory(loaded.shape, tokens, size, loaded.attention, free, loaded.device_name)
 

@@ -37,25 +37,36 @@ class LayerLoop:
         question: Span | None = None,
         evidence: tuple[Span, ...] = (),
     ) -> None:
-        self.stack = Stack(model)
-        self.decoder, self.layers = self.stack.decoder, self.stack.layers
-        config.check_model(len(self.layers))
+        self._model = model
+        self.config = config
+        self.question = question
+        self.evidence = evidence
         check_method(config)
         check_policy(config)
-        if config.decode != "blocks" and any(self.stack.windows):
+        self._stack = self._fitting()
+        self.decoder, self.layers = self._stack.decoder, self._stack.layers
+        config.check_model(len(self.layers))
+        if config.decode != "blocks" and any(self._stack.windows):
             raise ConfigError(
                 f"Decode policy {config.decode} chooses tokens whatever their distance, but this model has "
                 "sliding-window layers: use decode blocks."
             )
-        method = selector_class(config.method)
-        if method.revives and config.steps and "flash" in self.stack.backend:
+
+    @property
+    def stack(self) -> Stack:
+        """The model's layers as they are now: `set_attn_implementation` may have been called since the last look."""
+        if self._stack.stale:
+            self._stack = self._fitting()
+        return self._stack
+
+    def _fitting(self) -> Stack:
+        stack = Stack(self._model)
+        if selector_class(self.config.method).revives and self.config.steps and "flash" in stack.backend:
             raise ModelError(
-                f"Method {config.method} brings tokens back behind later ones, which flash attention cannot mask: "
+                f"Method {self.config.method} brings tokens back behind later ones, which flash attention cannot mask: "
                 'load the model with attention "sdpa".'
             )
-        self.config = config
-        self.question = question
-        self.evidence = evidence
+        return stack
 
     def run(
         self, hidden: Tensor, cache: Cache, last_row: bool = False, stopwatch: Stopwatch | None = None
@@ -79,16 +90,16 @@ class LayerLoop:
         prefill = sequence is None or cache.get_seq_length() == 0
         if sequence is None or prefill:
             sequence = self._start(count, cache)
-        first = sequence.begin(count)
+        stack, first = self.stack, sequence.begin(count)
         positions = torch.arange(first, first + count, device=hidden.device)
-        rows = self.stack.rows(hidden, positions, sequence.rotary(positions))
+        rows = stack.rows(hidden, positions, sequence.rotary(positions))
         del hidden  # a prompt's worth of memory that no layer after the first needs
         call = Call(sequence, cache, rows, stopwatch or Stopwatch(positions.device), last_row)
         del rows
-        yield from (Prefill if prefill else Decode)(self.stack, call).run()
+        yield from (Prefill if prefill else Decode)(stack, call).run()
         sequence.end()
         # In decode, rows that were brought back come before the new ones.
-        return self.stack.result(call.rows, count)
+        return stack.result(call.rows, count)
 
     def enter(self, ids: Tensor) -> Rows:
         """The rows of token ids [1, n] as they enter layer 0, at positions 0 to n - 1."""

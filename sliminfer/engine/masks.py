@@ -47,7 +47,5 @@ def attention_mask(
     visible = visible[None, None]
     if implementation == "sdpa":
         return visible
-    if implementation != "eager":
-        raise ModelError(f"Attention {implementation!r} is not supported: use sdpa, eager or flash attention.")
     hidden = torch.finfo(dtype).min
     return torch.where(visible, torch.tensor(0.0, dtype=dtype, device=keys.device), hidden)

@@ -28,6 +28,7 @@ class Stopwatch:
     """Adds up named spans: wall time on a CPU, stream time between events on a GPU (no wait while running)."""
 
     def __init__(self, device: Device) -> None:
+        self._device = device
         self._cuda = device.type == "cuda"
         self._seconds: dict[str, float] = defaultdict(float)
         self._pending: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
@@ -41,9 +42,10 @@ class Stopwatch:
             self._seconds[name] += time.perf_counter() - start
             return
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        first.record()
+        # On this device's stream: the current device may be another.
+        first.record(torch.cuda.current_stream(self._device))
         yield
-        last.record()
+        last.record(torch.cuda.current_stream(self._device))
         self._pending.append((name, first, last))
 
     def seconds(self, name: str) -> float:
@@ -58,17 +60,17 @@ class Stopwatch:
 class PeakMemory:
     """Most memory taken above what was taken at the start, in bytes.
 
-    On a GPU the allocator's peak, over all devices. On a Linux CPU the process's high-water mark, which the
+    On GPUs the allocator's peak, over all devices given. On a Linux CPU the process's high-water mark, which the
     kernel lets a process reset for itself; where it does not, the resident size at the time of asking.
     """
 
-    def __init__(self, device: Device) -> None:
-        self._cuda = device.type == "cuda"
+    def __init__(self, *devices: Device) -> None:
+        self._cuda = sorted({device.index or 0 for device in devices if device.type == "cuda"})
         gc.collect()
         if self._cuda:
-            for index in range(torch.cuda.device_count()):
+            for index in self._cuda:
                 torch.cuda.reset_peak_memory_stats(index)
-            self._base = _cuda_total("allocated_bytes.all.current")
+            self._base = self._total("allocated_bytes.all.current")
         else:
             _give_back_freed_memory()
             with contextlib.suppress(OSError):
@@ -78,8 +80,11 @@ class PeakMemory:
     def bytes(self) -> int:
         """The peak since the start."""
         if self._cuda:
-            return _cuda_total("allocated_bytes.all.peak") - self._base
+            return self._total("allocated_bytes.all.peak") - self._base
         return max(0, _high_water_mark() - self._base)
+
+    def _total(self, stat: str) -> int:
+        return sum(int(torch.cuda.memory_stats(index).get(stat, 0)) for index in self._cuda)
 
 
 @cache
@@ -89,10 +94,6 @@ def _high_water_reset(_process: int) -> int:
     Kept open: a page that holds tokens makes its own entries in /proc root's once it is up (see `documents.sandbox`).
     """
     return os.open("/proc/self/clear_refs", os.O_WRONLY)
-
-
-def _cuda_total(stat: str) -> int:
-    return sum(int(torch.cuda.memory_stats(i).get(stat, 0)) for i in range(torch.cuda.device_count()))
 
 
 def _give_back_freed_memory() -> None:

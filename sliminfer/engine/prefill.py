@@ -37,8 +37,7 @@ class Prefill:
             if index in call.steps:
                 selection = self._prune(index)
             if index + 1 in call.steps:
-                assert self.sequence.selector is not None
-                self.stack.set_aside(call, self.sequence.selector.query_window(self.config, self.sequence.prompt.blocks))
+                self.stack.set_aside(call)
             self.sequence.hold(index, call.rows.positions)
             self.stack.observe(call, index)
             alive = len(call.rows)

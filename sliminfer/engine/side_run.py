@@ -102,7 +102,7 @@ class SideRun:
 
     def _events(self) -> Generator[Event, None, None]:
         device = self.loaded.device
-        memory = PeakMemory(device)
+        memory = PeakMemory(*self.loaded.devices)
         ids = torch.tensor([self.prompt.ids], device=device)
         synchronize(device)
         self.started, self.paused = time.perf_counter(), 0.0

@@ -12,9 +12,11 @@ from transformers.cache_utils import Cache, DynamicCache
 from sliminfer.engine.masks import attention_mask
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.sequence import Rows, Sequence
+from sliminfer.model.attention import check_attention
 from sliminfer.model.families import find_decoder, sliding_window
 from sliminfer.model.fused import FusedLayer, fused_layers
 from sliminfer.model.projection import project_keys, project_queries
+from sliminfer.ops.compat import attention_backend
 from sliminfer.schedule.config import PruneStep
 from sliminfer.selectors import Attention, Selection
 
@@ -60,12 +62,19 @@ class Stack:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        """Raises ModelError where the model's family or its attention backend is not supported."""
         self.decoder: Any = find_decoder(model)
         self.layers = list(self.decoder.layers[: self.decoder.config.num_hidden_layers])
         # Looked up once: a config's attribute costs a microsecond, and a decoded token passes every layer.
         self.windows = [sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
-        self.backend: str = self.decoder.config._attn_implementation
+        self.backend = attention_backend(self.decoder.config)
+        check_attention(self.backend)
         self.fused: list[FusedLayer | None] = fused_layers(self.layers)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the model was given another attention backend since."""
+        return attention_backend(self.decoder.config) != self.backend
 
     def rows(self, hidden: Tensor, positions: Tensor, rotary: Tensor) -> Rows:
         """Rows of `hidden` [1, n, hidden] at `positions`, rotated by `rotary`, int64 [n] each."""
@@ -137,8 +146,11 @@ class Stack:
             window = call.sequence.prompt.blocks.window
             call.sequence.store.observe_query(index, self.queries(index, call.rows, window))
 
-    def set_aside(self, call: Call, window: int) -> None:
-        """Remember the states of the last rows, at most `window`, as they enter the layer before a prune layer."""
+    def set_aside(self, call: Call) -> None:
+        """Remember the states of the last rows, which score, as they enter the layer before a prune layer."""
+        sequence = call.sequence
+        assert sequence.selector is not None
+        window = sequence.selector.query_window(sequence.config, sequence.prompt.blocks)
         call.tail = call.rows.hidden[:, -max(1, window) :].clone()
 
     def result(self, rows: Rows, count: int) -> Tensor:

@@ -272,7 +272,7 @@ def time_stock(loaded: LoadedModel, prompt: Prompt, new_tokens: int) -> tuple[fl
     """Stock `generate`, timed at its first and its last token."""
     ids = torch.tensor([prompt.ids], device=loaded.device)
     clock = _TokenClock()
-    memory = PeakMemory(loaded.device)
+    memory = PeakMemory(*loaded.devices)
     synchronize(loaded.device)
     start = time.perf_counter()
     loaded.model.generate(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers.utils.import_utils import is_flash_attn_2_available
 
+from sliminfer.errors import ModelError
 from sliminfer.ops import row_attention
 from sliminfer.ops.compat import causal_backend
 
@@ -21,6 +22,15 @@ SDPA = "sdpa"
 # (torch 2.11, cuDNN 9.19).
 _PLAN_S = 0.07
 _SAVED_S_PER_FLOP = 1 / 351e12 - 1 / 631e12
+
+
+def check_attention(implementation: str) -> None:
+    """Raise ModelError for a backend whose masks are not known here, by transformers' name."""
+    flash = "flash" in implementation and "paged" not in implementation
+    if implementation not in (SDPA, "eager") and not flash:
+        raise ModelError(
+            f"Attention {implementation!r} is not supported: load the model with sdpa, eager or flash_attention_2."
+        )
 
 
 def choose_attention(device: torch.device, dtype: torch.dtype) -> str:

@@ -8,7 +8,7 @@ import psutil
 import torch
 
 from sliminfer.errors import ModelError, needs_extra
-from sliminfer.ops.processor import multiplies_bf16
+from sliminfer.ops.compat import has_amx, has_avx512_bf16
 
 
 def resolve_device(device: str) -> torch.device:
@@ -29,7 +29,7 @@ def resolve_device(device: str) -> torch.device:
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """The torch dtype that `dtype` names; "auto" is bf16 where the device has instructions for it."""
     if dtype == "auto":
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else multiplies_bf16()
+        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else has_avx512_bf16() or has_amx()
         return torch.bfloat16 if native else torch.float32
     known = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
     if dtype not in known:

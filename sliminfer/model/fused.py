@@ -22,8 +22,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sliminfer.model.attention import SDPA, cudnn_where_it_pays
 from sliminfer.ops import dispatch as ops
+from sliminfer.ops.compat import attention_backend, forward_hooks, has_amx
 from sliminfer.ops.linear import linear
-from sliminfer.ops.processor import has_amx
 from sliminfer.ops.row_attention import row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
 from sliminfer.schedule.memory import MLP_SLICES
@@ -63,7 +63,7 @@ def is_known(layer: nn.Module) -> bool:
 def is_known_norm(norm: nn.Module) -> bool:
     """Whether `norm` is the unmodified RMSNorm of a known family, with nothing attached."""
     prefix = _FAMILIES.get(type(norm).__module__.rpartition(".modeling_")[2], "no other ")
-    return type(norm).__name__ == f"{prefix}RMSNorm" and "forward" not in vars(norm) and not any(_hooks_of(norm))
+    return type(norm).__name__ == f"{prefix}RMSNorm" and "forward" not in vars(norm) and not any(forward_hooks(norm))
 
 
 class FusedLayer:
@@ -83,7 +83,7 @@ class FusedLayer:
         self.mlp: Any = layer.mlp
         self.implementation, self.interface, self.window = _backend(layer.self_attn)
         parts: tuple[Any, ...] = (layer, self.norm_before, self.attention, self.norm_after, self.mlp)
-        self._hooks = [hooks for part in parts for hooks in _hooks_of(part)]
+        self._hooks = [hooks for part in parts for hooks in forward_hooks(part)]
 
     def serves(self, hidden: Tensor) -> bool:
         """Whether these steps stand for the layer now: one row, no gradient, no dropout, no hook on it or inside."""
@@ -204,10 +204,6 @@ def _mlp_slice(on_gpu: bool) -> int:
     return MLP_SLICES["amx" if has_amx() else "cpu"]
 
 
-def _hooks_of(module: nn.Module) -> tuple[Any, ...]:
-    return module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-
-
 def _packs(query: Tensor) -> bool:
     """Whether one token's attention runs faster with the query heads of a group packed into one matrix.
 
@@ -222,7 +218,7 @@ def _packs(query: Tensor) -> bool:
 
 def _backend(attention: Any) -> tuple[str, Any, int | None]:
     """The name of the attention backend of a layer's `attention`, its function, and the sliding window."""
-    name: str = attention.config._attn_implementation
+    name = attention_backend(attention.config)
     eager = sys.modules[type(attention).__module__].eager_attention_forward
     window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
     return name, ALL_ATTENTION_FUNCTIONS.get_interface(name, eager), window

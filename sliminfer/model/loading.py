@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from sliminfer.assets import ASSETS
 from sliminfer.errors import ModelError
-from sliminfer.model.attention import choose_attention, describe_attention
+from sliminfer.model.attention import check_attention, choose_attention, describe_attention
 from sliminfer.model.devices import resolve_device, resolve_dtype
 from sliminfer.model.families import SUPPORTED
 from sliminfer.model.gguf_model import load_gguf, spread
@@ -60,6 +60,12 @@ class LoadedModel:
         return any(isinstance(module, PackedLinear | PackedEmbedding) for module in self.model.modules())
 
     @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """Every device that computes a part of the model, `device` first."""
+        held = {tensor.device for tensor in (*self.model.parameters(), *self.model.buffers())} - {self.device}
+        return (self.device, *sorted((place for place in held if place.type == self.device.type), key=str))
+
+    @property
     def weights_bytes(self) -> int:
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
@@ -94,6 +100,7 @@ def load_model(
     place = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, place)
     backend = choose_attention(place, torch_dtype) if attention == "auto" else attention
+    check_attention(backend)
     file = find_gguf(name)
     if file is None and packed:
         raise ModelError(f"{name} has no packed weights: only a GGUF file has; give one, or leave out --packed.")

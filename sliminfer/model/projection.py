@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sliminfer.model.fused import is_known_norm
+from sliminfer.ops.compat import forward_hooks
 from sliminfer.ops.dispatch import rms_norm
 
 
@@ -58,7 +59,7 @@ def _normed(layer: nn.Module, hidden: Tensor) -> Tensor:
 
 def _columns(linear: nn.Module, states: Tensor, start: int, width: int) -> Tensor:
     """`width` of the outputs of `linear` from `start` on, without computing the others where it is a plain one."""
-    if type(linear) is not nn.Linear or linear._forward_hooks or linear._forward_pre_hooks:
+    if type(linear) is not nn.Linear or any(forward_hooks(linear)):
         chosen: Tensor = linear(states)[..., start : start + width]
         return chosen
     bias = None if linear.bias is None else linear.bias[start : start + width]

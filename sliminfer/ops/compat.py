@@ -6,6 +6,7 @@ Each has a test in `tests/ops/test_compat.py` that fails where a new version has
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 
 
+@cache
 def has_amx() -> bool:
     """Whether this processor multiplies tiles of bf16 (AMX)."""
     return torch.cpu._is_amx_tile_supported()
 
 
+@cache
 def has_avx512_bf16() -> bool:
     """Whether this processor has dot products of bf16 (AVX512-BF16)."""
     return torch.cpu._is_avx512_bf16_supported()
@@ -34,9 +37,9 @@ def causal_backend(query: Tensor, keys: Tensor) -> SDPBackend:
     return SDPBackend(torch._fused_sdp_choice(query, keys, keys, is_causal=True, enable_gqa=grouped))
 
 
-def forward_hooks(module: nn.Module) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
-    """The hooks that wait on `module` alone, after and before its forward; the tables fill and empty as hooks do."""
-    return module._forward_hooks, module._forward_pre_hooks
+def forward_hooks(module: nn.Module) -> tuple[Mapping[int, Any], ...]:
+    """The hooks that wait on `module` alone, at its forward and backward; the tables fill and empty as hooks do."""
+    return module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
 
 
 def attention_backend(config: Any) -> str:

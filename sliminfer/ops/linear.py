@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sliminfer.ops.processor import has_amx
+from sliminfer.ops.compat import forward_hooks, has_amx
 from sliminfer.ops.workspace import Workspace
 
 # Below this many rows a buffer that outlives the call gains nothing.
@@ -20,12 +20,7 @@ _REUSE_FROM = 128
 
 def is_plain(module: Any) -> bool:
     """Whether `module` is a stock linear layer that nothing is attached to."""
-    return (
-        type(module) is nn.Linear
-        and "forward" not in vars(module)
-        and not module._forward_hooks
-        and not module._forward_pre_hooks
-    )
+    return type(module) is nn.Linear and "forward" not in vars(module) and not any(forward_hooks(module))
 
 
 def linear(module: Any, x: Tensor, workspace: Workspace | None = None, name: str = "") -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sliminfer.ops.processor import has_amx, multiplies_bf16
+from sliminfer.ops.compat import has_amx, has_avx512_bf16
 from sliminfer.ops.workspace import Workspace
 
 # Shorter prompts spend too little in attention.
@@ -36,7 +36,7 @@ _ROOMS = (("scores", torch.float32), ("share", torch.bfloat16))
 
 def pays() -> bool:
     """Whether this CPU multiplies bf16 well in oneDNN but not in MKL: AVX512-BF16 without AMX."""
-    return multiplies_bf16() and not has_amx()
+    return has_avx512_bf16() and not has_amx()
 
 
 def runs_by_rows(query: Tensor, keys: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Whose block it is: threads inside one `slim`, threads outside it, copies of the model, and runs that wait on themselves."""
+"""Whose block it is: threads inside and outside one `slim`, copies of the model, and runs that wait on themselves."""
 
 from __future__ import annotations
 
@@ -181,9 +181,9 @@ def test_a_second_run_of_the_same_thread_is_a_clear_error_and_not_a_wait_for_eve
     next(first)
     with pytest.raises(ConfigError, match="in the middle of a run"):
         next(engine.run(REQUEST))
-    prompt = build_prompt(engine.loaded.tokenizer, "The lamp was lit at nine. " * 20, "When?")
+    prompt = build_prompt(engine.loaded.tokenizer, "The lamp was lit at nine. " * 60, "When?")
     with pytest.raises(ConfigError, match="in the middle of a run"):
-        list(probe(engine, prompt, (8, 24), DiffusionPlan.for_model(engine.loaded, len(prompt)), answer=(5, 6)))
+        list(probe(engine, prompt, (100, 120), DiffusionPlan.for_model(engine.loaded, len(prompt)), answer=(5, 6)))
     total = 1 + len(list(first))
     assert len(list(engine.run(REQUEST))) == total
     first = engine.run(REQUEST)
@@ -219,8 +219,8 @@ def test_runs_of_other_threads_wait_for_their_turn() -> None:
 
 def test_a_probe_of_diffusion_has_the_turn_while_it_runs() -> None:
     engine = SlimEngine(tiny_loaded())
-    prompt = build_prompt(engine.loaded.tokenizer, "The lamp was lit at nine. " * 20, "When?")
-    running = probe(engine, prompt, (8, 24), DiffusionPlan.for_model(engine.loaded, len(prompt)), answer=(5, 6))
+    prompt = build_prompt(engine.loaded.tokenizer, "The lamp was lit at nine. " * 60, "When?")
+    running = probe(engine, prompt, (100, 120), DiffusionPlan.for_model(engine.loaded, len(prompt)), answer=(5, 6))
     next(running)
     with pytest.raises(ConfigError, match="in the middle of a run"):
         next(engine.run(REQUEST))
@@ -236,7 +236,7 @@ def test_a_copied_cache_goes_on_by_itself() -> None:
         straight = model(follow, past_key_values=copy.deepcopy(prefix), logits_to_keep=1).logits
         again = model(follow, past_key_values=copy.deepcopy(prefix), logits_to_keep=1).logits
         assert prefix.get_seq_length() == 120
-        assert [len(kept) for kept in loop.kept_positions(prefix)][0] == 120
+        assert len(loop.kept_positions(prefix)[0]) == 120
         own = model(follow, past_key_values=prefix, logits_to_keep=1).logits
     assert torch.equal(straight, again)
     assert torch.equal(straight, own)

@@ -25,7 +25,12 @@ def test_the_processors_instructions_are_those_that_the_system_names() -> None:
 def test_hooks_show_while_they_wait_and_in_tables_that_stay_the_same() -> None:
     module = nn.Linear(2, 2)
     tables = forward_hooks(module)
-    for register in (module.register_forward_hook, module.register_forward_pre_hook):
+    for register in (
+        module.register_forward_hook,
+        module.register_forward_pre_hook,
+        module.register_full_backward_hook,
+        module.register_full_backward_pre_hook,
+    ):
         assert not any(tables)
         handle = register(lambda *_: None)
         assert any(tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sliminfer.ops.row_attention import FROM_TOKENS, _tiles, row_attention, runs_by_rows
+from sliminfer.ops.row_attention import FROM_TOKENS, _bf16_products, _tiles, row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
 
 
@@ -65,6 +66,26 @@ def test_the_precision_setting_is_put_back_even_after_an_error() -> None:
     assert products.fp32_precision == before
     with pytest.raises(RuntimeError):
         row_attention(query, keys[..., :32], values, 0.125, Workspace())
+    assert products.fp32_precision == before
+
+
+def test_the_setting_is_put_back_where_two_threads_interleave() -> None:
+    products: Any = torch.backends.mkldnn.matmul
+    before, entered, leave = products.fp32_precision, threading.Event(), threading.Event()
+
+    def outlasting() -> None:
+        with _bf16_products:
+            entered.set()
+            leave.wait(10)
+            assert products.fp32_precision == "bf16"
+
+    thread = threading.Thread(target=outlasting)
+    with _bf16_products:
+        thread.start()
+        entered.wait(10)
+    assert products.fp32_precision == "bf16"
+    leave.set()
+    thread.join()
     assert products.fp32_precision == before
 
 

@@ -253,7 +253,9 @@ def test_gemfilter_holds_only_what_it_chose_in_every_layer() -> None:
         model(ids, past_key_values=cache)
         kept = loop.kept_positions(cache)
     assert len({tuple(positions.tolist()) for positions in kept}) == 1
-    assert [layer.get_seq_length() for layer in cache.layers] == [50] * 6
+    assert [layer.keys.shape[2] for layer in cache.layers] == [50] * 6
+    # What has been read is the whole prompt: a chat that goes on from this cache gives the tokens after it.
+    assert [layer.get_seq_length() for layer in cache.layers] == [100] * 6
 
 
 @pytest.mark.parametrize(
