@@ -126,3 +126,10 @@ def test_a_room_leaves_out_what_is_not_its_business(beginning: str) -> None:
 def test_the_root_of_the_package_stays_clear() -> None:
     allowed = {"__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed"}
     assert {file.name for file in (ROOT / "sliminfer").iterdir() if file.is_file()} <= allowed
+
+
+def test_whoever_asks_where_to_add_something_is_sent_to_a_place_that_exists() -> None:
+    rows = PAGE.read_text(encoding="utf-8").partition("## Where do I")[2].partition("\n## ")[0].splitlines()
+    places = [place for row in rows if "(planned)" not in row for place in re.findall(r"`([^`\s]+/[^`\s]*)`", row)]
+    assert len(places) > 10
+    assert [place for place in places if not (ROOT / place).exists()] == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.selectors.plugin import install, printed
+from tests.selectors.plugin import install, keynorm
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,7 +144,7 @@ def test_mistakes_end_with_one_line_and_code_2(args: list[str], words: str, mode
 
 
 def test_an_installed_method_runs_by_its_name(model_folder: Path, tmp_path: Path) -> None:
-    install(tmp_path, printed())
+    install(tmp_path, keynorm())
     document = tmp_path / "log.txt"
     document.write_text("The lamp of the north tower was lit at nine. " * 90)
     done = sliminfer(

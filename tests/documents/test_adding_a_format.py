@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.printed import printed
+
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "adding.md"
 MAIL = (
     b"Return-Path: <keeper@tower.example>\r\nSubject: The gate\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\r\n"
     b"The caf\xe9 key is under the lamp.\r\n"
@@ -44,8 +45,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     for name in ("__init__.py", "errors.py"):
         shutil.copy(ROOT / "sliminfer" / name, package)
     formats = package / "documents" / "formats"
-    printed = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
-    (formats / "mail.py").write_text(printed, encoding="utf-8")
+    (formats / "mail.py").write_text(printed("adding.md", "A document format"), encoding="utf-8")
     listed = (formats / "__init__.py").read_text(encoding="utf-8")
     with_mail, changed = re.subn(r"^KINDS = \((.*)\)$", r"KINDS = (\1, MAIL)", listed, flags=re.MULTILINE)
     assert changed == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,8 @@ from viz.figures.stored import FOLDER
 from viz.page.examples import Example, Suggestion
 from viz.page.serve import open_site, serve
 from viz.page.site import Site
+from viz.page.tab import Tab
+from viz.page.tabs import TABS
 
 LINE = "On day {n} the keeper of the north tower wrote the weather down and lit the lamp at nine. "
 FACT = "The code of the gate is 48213. "
@@ -74,14 +76,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Served]:
-    """Serve the page from `folder` until the block ends."""
+def served(folder: Path, tabs: Sequence[type[Tab]] = TABS) -> Iterator[Served]:
+    """Serve the page from `folder`, with `tabs`, until the block ends."""
     (folder / "model").mkdir()
     site = open_site(str(write_model(folder / "model")), "cpu", "float32", "paper", write_examples(folder))
     site.start = replace(site.start, max_new_tokens=8)
     site.probe_flops = 1e9
     site.benchmarks = write_benchmarks(folder / "benchmarks")
-    page = serve(site, "127.0.0.1", free_port(), prevent_thread_lock=True)
+    page = serve(site, "127.0.0.1", free_port(), tabs=tabs, prevent_thread_lock=True)
     try:
         yield Served(page.local_url, site)
     finally:

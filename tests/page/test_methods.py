@@ -13,7 +13,7 @@ from sliminfer.engine.side_result import SideResult
 from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import long_prompt, run_of
 from tests.page.serving import Served
-from tests.selectors.plugin import install, printed
+from tests.selectors.plugin import install, keynorm
 from viz.page import layout
 from viz.page.methods import fastest
 
@@ -39,7 +39,7 @@ def test_the_faster_of_two_runs_of_one_name_counts() -> None:
 def test_an_installed_method_is_among_the_choices(
     page: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path, printed())
+    install(tmp_path, keynorm())
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(selectors, "_METHODS", dict(selectors._METHODS))
     parts = layout.build(page.site).blocks.values()

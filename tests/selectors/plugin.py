@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding-a-method.md"
+from tests.printed import printed
 
 
-def printed() -> str:
+def keynorm() -> str:
     """The method's file."""
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
+    return printed("adding-a-method.md", "A complete method")
 
 
 def install(folder: Path, source: str, target: str = "keynorm:KeyNorm") -> None:

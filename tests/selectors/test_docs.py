@@ -17,7 +17,7 @@ from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.dense_oracle import dense_logits
 from tests.selectors.cases import case_of, expected, run
-from tests.selectors.plugin import install, printed
+from tests.selectors.plugin import install, keynorm
 from tests.tiny import tiny_model, token_ids
 
 
@@ -28,7 +28,7 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_printed_method_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = printed()
+    source = keynorm()
     assert source.count("\n") <= 150
     module = types.ModuleType("keynorm")
     monkeypatch.setitem(sys.modules, "keynorm", module)
@@ -56,7 +56,7 @@ def test_an_installed_method_is_available_and_fit_for_the_matrix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "keynorm" not in selectors.available()
-    install(tmp_path, printed())
+    install(tmp_path, keynorm())
     monkeypatch.syspath_prepend(tmp_path)
     assert selectors.available()[-1] == "keynorm"
     with pytest.raises(ConfigError, match=r"Unknown method 'magic': choose one of full, .*, oracle, keynorm\.$"):
@@ -83,7 +83,7 @@ def test_an_installed_method_is_available_and_fit_for_the_matrix(
 def test_an_installed_method_that_is_broken_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str | None, target: str, words: str
 ) -> None:
-    install(tmp_path, printed() if source is None else source, target)
+    install(tmp_path, keynorm() if source is None else source, target)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError) as refusal:
         selectors.selector_class("keynorm")

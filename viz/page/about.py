@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import gradio as gr
+
 from viz.figures.stored import timings
 from viz.figures.words import count, escape, size
+from viz.page.session import Visitor
 from viz.page.site import Site
+from viz.page.tab import Tab
 
 _METHOD = """
 <h2>What you are looking at</h2>
@@ -80,6 +87,19 @@ blocks that it drops.</li>
 arXiv:2508.06447, AAAI 2026</pre>
 <p>This page and its engine are an independent implementation and not the work of the paper’s authors.</p>
 """
+
+
+@dataclass(frozen=True)
+class AboutTab(Tab):
+    """Nothing on it changes."""
+
+    id: ClassVar[str] = "about"
+    label: ClassVar[str] = "About"
+
+    @classmethod
+    def build(cls, site: Site, first: Visitor) -> Self:
+        gr.HTML(html(site), elem_id="about", apply_default_css=False)
+        return cls()
 
 
 def html(site: Site) -> str:

@@ -6,7 +6,7 @@ A CPU has no second memory to copy to, so the times there come from the same pla
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import gradio as gr
 import numpy as np
@@ -14,12 +14,16 @@ import numpy as np
 from sliminfer.cache import Link
 from sliminfer.cache.timeline import Timeline, measured, replay
 from sliminfer.engine.metrics import RunMetrics
+from viz.figures.export import Figure
 from viz.figures.residency import bytes_chart, residency_grid
 from viz.figures.words import seconds
 from viz.page import curve, link_input
 from viz.page.curve import Curve
+from viz.page.desk import QUIET, Desk
 from viz.page.live import LiveRun
 from viz.page.session import Visitor
+from viz.page.site import Site
+from viz.page.tab import Moment, Tab, Updates
 
 HINT = (
     '<p class="hint">While the answer is written, a part of the kept blocks can stay on the device and the rest wait '
@@ -31,19 +35,53 @@ HALF = {"active": 0.5, "refresh": 1}
 
 
 @dataclass(frozen=True)
-class CacheTab:
+class CacheTab(Tab):
     """The tab's components."""
+
+    id: ClassVar[str] = "cache"
+    label: ClassVar[str] = "Cache"
 
     half: gr.Button
     link: gr.HTML
     residency: gr.HTML
     bytes: Curve
 
+    @classmethod
+    def build(cls, site: Site, first: Visitor) -> Self:
+        half = gr.Button(
+            "Run with half of the kept blocks on the device, a look at every step", size="sm", scale=0, elem_id="half"
+        )
+        link = link_input.build(first.link)
+        residency = gr.HTML(HINT, elem_id="residency", apply_default_css=False)
+        return cls(half, link, residency, curve.build("cache-bytes"))
+
     @property
     def outputs(self) -> list[Any]:
         return [self.link, self.residency, *self.bytes.outputs]
 
-    def updates(self, live: LiveRun, link: Link) -> dict[Any, Any]:
+    def cleared(self, visitor: Visitor) -> Updates:
+        return self._updates(LiveRun(), visitor.link)
+
+    def drawn(self, moment: Moment) -> Updates:
+        return self._updates(moment.visitor.run, moment.visitor.link) if moment.over else {}
+
+    @classmethod
+    def figures(cls, visitor: Visitor) -> dict[str, Figure]:
+        timeline = timeline_of(visitor.run, visitor.link)
+        return {} if timeline is None else {"residency": residency_grid(timeline), "kv_bytes": bytes_chart(timeline)}
+
+    def wire(self, desk: Desk) -> None:
+        settings = [desk.controls.settings[name] for name in HALF]
+        desk.start_run(self.half.click(lambda: list(HALF.values()), None, settings, queue=False, **QUIET).then)
+        moved = self.link.change(self.relink, [desk.visitor, self.link], self.outputs, queue=False, **QUIET)
+        desk.renew_downloads(moved.then)
+
+    def relink(self, visitor: Visitor, place: int) -> Updates:
+        """The slider was let go: the same plan over another link."""
+        visitor.link = link_input.link_at(place)
+        return self._updates(visitor.run, visitor.link)
+
+    def _updates(self, live: LiveRun, link: Link) -> Updates:
         """Updates that show the pruned side's cache, or the hint where there is nothing to show."""
         timeline = timeline_of(live, link)
         if timeline is None:
@@ -53,21 +91,6 @@ class CacheTab:
             self.residency: residency_grid(timeline).html(),
             **self.bytes.drawn(bytes_chart(timeline)),
         }
-
-    def relink(self, visitor: Visitor, place: int) -> dict[Any, Any]:
-        """The slider was let go: the same plan over another link."""
-        visitor.link = link_input.link_at(place)
-        return self.updates(visitor.run, visitor.link)
-
-
-def build() -> CacheTab:
-    """Lay the tab out, before any run."""
-    half = gr.Button(
-        "Run with half of the kept blocks on the device, a look at every step", size="sm", scale=0, elem_id="half"
-    )
-    link = link_input.build(Link())
-    residency = gr.HTML(HINT, elem_id="residency", apply_default_css=False)
-    return CacheTab(half, link, residency, curve.build("cache-bytes"))
 
 
 def timeline_of(live: LiveRun, link: Link) -> Timeline | None:

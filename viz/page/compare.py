@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import gradio as gr
 
 from viz.figures.cards import cards_html
 from viz.figures.compare import compare_html, repeats
+from viz.figures.export import Figure
 from viz.figures.replay import replay_html
 from viz.figures.theme import script
+from viz.page import compare_api
+from viz.page.desk import Desk
 from viz.page.kept import build_map
 from viz.page.live import LiveRun
 from viz.page.panes import pane, verdict
-from viz.page.session import ResultStore
+from viz.page.session import Visitor
+from viz.page.site import Site
+from viz.page.stream import ENGINE_QUEUE
+from viz.page.tab import Moment, Tab, Updates
 
 INTRO = (
     '<p class="verdict hint">Press <b>Run</b>: the full model reads the document and answers, then the same model '
@@ -23,8 +29,11 @@ INTRO = (
 
 
 @dataclass(frozen=True)
-class CompareTab:
-    """The tab's components; `map` is drawn by the Kept tokens tab's callbacks."""
+class CompareTab(Tab):
+    """The tab's components; `map` is the kept-token map at a glance."""
+
+    id: ClassVar[str] = "compare"
+    label: ClassVar[str] = "Compare"
 
     verdict: gr.HTML
     full: gr.HTML
@@ -34,13 +43,44 @@ class CompareTab:
     details: gr.HTML
     replay: gr.HTML
 
+    @classmethod
+    def build(cls, site: Site, first: Visitor) -> Self:
+        blank = LiveRun()
+        words = gr.HTML(INTRO, elem_id="verdict", apply_default_css=False)
+        with gr.Row(elem_id="panes", equal_height=True):
+            full = gr.HTML(pane(blank, "full"), elem_id="pane-full", apply_default_css=False, min_width=280)
+            pruned = gr.HTML(pane(blank, "pruned"), elem_id="pane-pruned", apply_default_css=False, min_width=280)
+        cards = gr.HTML(cards_html(blank.view), elem_id="cards", apply_default_css=False)
+        picture = build_map(site.results, "glance-map", "")
+        details = gr.HTML("", elem_id="details", apply_default_css=False)
+        replay = gr.HTML("", elem_id="replay", apply_default_css=False, js_on_load=script("replay"))
+        return cls(words, full, pruned, cards, picture, details, replay)
+
     @property
     def outputs(self) -> list[Any]:
-        return [self.verdict, self.full, self.pruned, self.cards, self.details, self.replay]
+        return [self.verdict, self.full, self.pruned, self.cards, self.map, self.details, self.replay]
 
-    def updates(self, live: LiveRun, figures: bool) -> dict[Any, Any]:
+    def taken(self, visitor: Visitor) -> Updates:
+        return {self.map: ""}
+
+    def cleared(self, visitor: Visitor) -> Updates:
+        return {**self._updates(LiveRun(), figures=True), self.map: ""}
+
+    def drawn(self, moment: Moment) -> Updates:
+        updates = self._updates(moment.visitor.run, moment.figures)
+        return updates | {self.map: moment.map} if moment.stored is not None else updates
+
+    @classmethod
+    def figures(cls, visitor: Visitor) -> dict[str, Figure]:
+        rounds = visitor.run.rounds
+        return {"time_repeated": repeats(*zip(*rounds, strict=True))} if len(rounds) > 1 else {}
+
+    def wire(self, desk: Desk) -> None:
+        gr.api(compare_api.endpoint(desk.site), concurrency_id=ENGINE_QUEUE)
+
+    def _updates(self, live: LiveRun, figures: bool) -> Updates:
         """Updates that show `live`; the cards only where `figures` are due."""
-        updates: dict[Any, Any] = {self.full: pane(live, "full"), self.pruned: pane(live, "pruned")}
+        updates: Updates = {self.full: pane(live, "full"), self.pruned: pane(live, "pruned")}
         if figures:
             updates[self.verdict] = verdict(live) or INTRO
             updates[self.cards] = cards_html(live.view)
@@ -56,17 +96,3 @@ def _repeated(live: LiveRun) -> str:
         return ""
     full, pruned = zip(*live.rounds, strict=True)
     return repeats(full, pruned).html()
-
-
-def build(store: ResultStore) -> CompareTab:
-    """Lay the tab out, before any run."""
-    blank = LiveRun()
-    words = gr.HTML(INTRO, elem_id="verdict", apply_default_css=False)
-    with gr.Row(elem_id="panes", equal_height=True):
-        full = gr.HTML(pane(blank, "full"), elem_id="pane-full", apply_default_css=False, min_width=280)
-        pruned = gr.HTML(pane(blank, "pruned"), elem_id="pane-pruned", apply_default_css=False, min_width=280)
-    cards = gr.HTML(cards_html(blank.view), elem_id="cards", apply_default_css=False)
-    picture = build_map(store, "glance-map", "")
-    details = gr.HTML("", elem_id="details", apply_default_css=False)
-    replay = gr.HTML("", elem_id="replay", apply_default_css=False, js_on_load=script("replay"))
-    return CompareTab(words, full, pruned, cards, picture, details, replay)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import gradio as gr
 
@@ -15,18 +15,22 @@ from sliminfer.engine.request import RunRequest
 from sliminfer.errors import SlimError
 from sliminfer.schedule.blocks import Span
 from viz.figures.diffusion import attention_chart, finding, removal_chart, similarity_grid
+from viz.figures.export import Figure
 from viz.figures.words import escape, plural
-from viz.page import curve
+from viz.page import curve, diffusion_api
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
 from viz.page.curve import Curve
+from viz.page.desk import QUIET, Desk
+from viz.page.kept import KeptTab
 from viz.page.panes import status
 from viz.page.passage import find_passage
-from viz.page.run_events import RunBar
+from viz.page.run_bar import RunBar
 from viz.page.session import Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
-from viz.page.stream import plain_message
+from viz.page.stream import ENGINE_QUEUE, plain_message
+from viz.page.tab import Tab, Updates
 from viz.page.zero import probing
 
 CURVES_PERIOD_S = 2.0  # a curve is remounted whole, so it may change only now and then
@@ -39,12 +43,13 @@ HINT = (
     "be typed here, or selected in the document of the Kept tokens tab.</p>"
 )
 
-Updates = dict[Any, Any]
-
 
 @dataclass(frozen=True)
-class DiffusionTab:
+class DiffusionTab(Tab):
     """The tab's components."""
+
+    id: ClassVar[str] = "diffusion"
+    label: ClassVar[str] = "Diffusion"
 
     phrase: gr.Textbox
     picked: gr.State
@@ -56,30 +61,46 @@ class DiffusionTab:
     removal: Curve
     map: gr.HTML
 
-    @property
-    def outputs(self) -> list[Any]:
-        return [self.words, *self.removal.outputs, *self.attention.outputs, self.map]
+    @classmethod
+    def build(cls, site: Site, first: Visitor) -> Self:
+        gr.HTML(HINT, apply_default_css=False)
+        phrase = gr.Textbox(
+            label="Passage", placeholder="Leave empty for the passage that answers a suggested question", lines=1,
+            max_lines=3, elem_id="phrase",
+        )  # fmt: skip
+        every = gr.Checkbox(
+            label="Remove it at every layer", elem_id="every-layer",
+            info="Otherwise at as many layers, against as many random draws, as take this machine about a minute.",
+        )  # fmt: skip
+        with gr.Row(elem_id="diffusion-buttons"):
+            start = gr.Button("Measure diffusion", size="sm", scale=0, elem_id="measure-diffusion")
+            take = gr.Button("Take the text selected in the document", size="sm", scale=0, elem_id="take-selection")
+        words = gr.HTML("", elem_id="diffusion-words", apply_default_css=False)
+        removal = curve.build("curve-removal")
+        attention = curve.build("curve-attention")
+        picture = gr.HTML("", elem_id="similarity", apply_default_css=False)
+        return cls(phrase, gr.State(None), every, take, start, words, attention, removal, picture)
 
+    @classmethod
+    def figures(cls, visitor: Visitor) -> dict[str, Figure]:
+        if visitor.spread is None or visitor.spread[0] is not visitor.document:
+            return {}
+        result = visitor.spread[1]
+        return {
+            "diffusion_removal": removal_chart(result),
+            "diffusion_attention": attention_chart(result),
+            "diffusion_map": similarity_grid(result),
+        }
 
-def build() -> DiffusionTab:
-    """Lay the tab out, before any measurement."""
-    gr.HTML(HINT, apply_default_css=False)
-    phrase = gr.Textbox(
-        label="Passage", placeholder="Leave empty for the passage that answers a suggested question", lines=1,
-        max_lines=3, elem_id="phrase",
-    )  # fmt: skip
-    every = gr.Checkbox(
-        label="Remove it at every layer", elem_id="every-layer",
-        info="Otherwise at as many layers, against as many random draws, as take this machine about a minute.",
-    )  # fmt: skip
-    with gr.Row(elem_id="diffusion-buttons"):
-        start = gr.Button("Measure diffusion", size="sm", scale=0, elem_id="measure-diffusion")
-        take = gr.Button("Take the text selected in the document", size="sm", scale=0, elem_id="take-selection")
-    words = gr.HTML("", elem_id="diffusion-words", apply_default_css=False)
-    removal = curve.build("curve-removal")
-    attention = curve.build("curve-attention")
-    picture = gr.HTML("", elem_id="similarity", apply_default_css=False)
-    return DiffusionTab(phrase, gr.State(None), every, take, start, words, attention, removal, picture)
+    def wire(self, desk: Desk) -> None:
+        events = DiffusionEvents(desk.site, desk.controls, desk.bar, self)
+        drawings = [self.words, *self.removal.outputs, *self.attention.outputs, self.map]
+        desk.study(self.start.click, events.run, events.inputs, drawings)
+        self.take.click(None, None, self.phrase, js=TAKE_SELECTION, **QUIET)
+        kept = desk.find(KeptTab)
+        if kept is not None:
+            kept.text.pick(events.pick, desk.visitor, [self.phrase, self.picked], queue=False, **QUIET)
+        gr.api(diffusion_api.endpoint(desk.site), concurrency_id=ENGINE_QUEUE)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,15 +14,13 @@ from sliminfer.schedule.config import PruneStep
 from viz.page import model_picker
 from viz.page.controls import Controls
 from viz.page.document_input import about_document, expected, read_paste, read_upload
-from viz.page.kept import KeptView
 from viz.page.panes import status
 from viz.page.schedule_input import promise, read_steps
 from viz.page.session import Visitor
 from viz.page.setup import LINK_NAMES, MAX_STEPS, preset_steps
 from viz.page.share import setup_of_link
 from viz.page.site import Site
-
-Updates = dict[Any, Any]
+from viz.page.tab import Tab, Updates, of_all
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class DocumentEvents:
 
     site: Site
     controls: Controls
-    kept: KeptView
+    tabs: Sequence[Tab]
     status: gr.HTML
 
     def arrive(self, visitor: Visitor, request: gr.Request) -> Updates:
@@ -139,8 +138,9 @@ class DocumentEvents:
             tokens = self.site.count_tokens(document.text)
         except SlimError as error:
             visitor.document, visitor.evidence, visitor.tokens = None, (), 0
-            blank = {self.controls.document.about: about_document(None, 0), **self.kept.blank("")}
-            return {self.status: status(str(error), "error"), **blank}
+            blank = of_all(self.tabs, lambda tab: tab.taken(visitor))
+            about = {self.controls.document.about: about_document(None, 0)}
+            return {self.status: status(str(error), "error"), **about, **blank}
         visitor.document, visitor.evidence, visitor.tokens = document, (), tokens
         self.site.holdings.note(visitor)
         try:
@@ -152,7 +152,7 @@ class DocumentEvents:
             self.controls.document.about: about_document(document, visitor.tokens),
             self.controls.model: gr.HTML(options=model_picker.options(self.site.offers(visitor.tokens))),
             self.status: said,
-            **self.kept.blank(document.text),
+            **of_all(self.tabs, lambda tab: tab.taken(visitor)),
         }
 
     def _promise(self, visitor: Visitor, model: str, steps: tuple[PruneStep, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import gradio as gr
 
@@ -12,36 +12,53 @@ from sliminfer.model.prompts import Prompt
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
 from viz.figures.document import document_html
-from viz.figures.kept import cell, kept_html, panel_html
+from viz.figures.kept import cell, panel_html
 from viz.figures.kept_map import KeptMap
 from viz.figures.theme import script
 from viz.figures.words import escape
-from viz.page.session import ResultStore, StoredMap
+from viz.page.session import ResultStore, StoredMap, Visitor
+from viz.page.site import Site
+from viz.page.tab import Moment, Tab, Updates
 
 MAP_HINT = '<p class="hint">The map of kept tokens appears here once the pruned model reads the prompt.</p>'
 WIDEST_TILE = 4096  # columns; more than any screen shows, and a bound on what one call may cost
 
 
 @dataclass(frozen=True)
-class KeptView:
-    """The map and the document below it; `glance` is the same map on the Compare tab."""
+class KeptTab(Tab):
+    """The map and the document below it."""
 
-    glance: gr.HTML
+    id: ClassVar[str] = "kept"
+    label: ClassVar[str] = "Kept tokens"
+
     map: gr.HTML
     text: gr.HTML
 
+    @classmethod
+    def build(cls, site: Site, first: Visitor) -> Self:
+        picture = build_map(site.results, "kept-map", MAP_HINT)
+        text = "" if first.document is None else first.document.text
+        document = gr.HTML(
+            plain_document(text), elem_id="document-text", apply_default_css=False, js_on_load=script("document")
+        )
+        return cls(picture, document)
+
     @property
     def outputs(self) -> list[Any]:
-        return [self.glance, self.map, self.text]
+        return [self.map, self.text]
 
-    def drawn(self, stored: StoredMap, key: str) -> dict[Any, Any]:
-        """Updates of both maps."""
-        picture = kept_html(stored.kept, key)
-        return {self.glance: picture, self.map: picture}
+    def taken(self, visitor: Visitor) -> Updates:
+        text = "" if visitor.document is None else visitor.document.text
+        return {self.map: MAP_HINT, self.text: plain_document(text)}
 
-    def blank(self, text: str) -> dict[Any, Any]:
-        """Updates for a document that no run has read yet."""
-        return {self.glance: "", self.map: MAP_HINT, self.text: plain_document(text)}
+    def cleared(self, visitor: Visitor) -> Updates:
+        return {self.map: MAP_HINT}
+
+    def drawn(self, moment: Moment) -> Updates:
+        if moment.stored is None:
+            return {}
+        marked = {self.text: text_html(moment.stored)} if moment.over else {}  # long, so once, at the end
+        return {self.map: moment.map, **marked}
 
 
 def build_map(store: ResultStore, elem_id: str, value: str) -> gr.HTML:
@@ -64,15 +81,6 @@ def build_map(store: ResultStore, elem_id: str, value: str) -> gr.HTML:
         value, elem_id=elem_id, apply_default_css=False, js_on_load=script("kept"),
         server_functions=[kept_panel, kept_cell],
     )  # fmt: skip
-
-
-def build(store: ResultStore, glance: gr.HTML, text: str) -> KeptView:
-    """Lay out the map and the document of the Kept tokens tab."""
-    picture = build_map(store, "kept-map", MAP_HINT)
-    document = gr.HTML(
-        plain_document(text), elem_id="document-text", apply_default_css=False, js_on_load=script("document")
-    )
-    return KeptView(glance, picture, document)
 
 
 def stored_map(side: SideResult, config: SlimConfig, evidence: tuple[Span, ...]) -> StoredMap:

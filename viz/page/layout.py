@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
 
 from viz.figures.theme import script
-from viz.page import about, api, cache, compare, controls, diffusion, kept, methods, preset_input, share, stored, theme
-from viz.page.diffusion import DiffusionEvents
+from viz.page import api, controls, preset_input, run_bar, share, theme
+from viz.page.desk import QUIET, Desk
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
-from viz.page.methods import MethodsEvents
-from viz.page.panes import status
 from viz.page.preset_input import PresetEvents
-from viz.page.run_events import RunBar, RunEvents
+from viz.page.run_events import RunEvents
 from viz.page.schedule_input import promise
 from viz.page.session import TIME_TO_LIVE_S, Visitor
 from viz.page.share import ShareEvents
 from viz.page.site import Site
-from viz.page.stored import StoredView
 from viz.page.stream import ENGINE_QUEUE, READERS, READING_QUEUE
+from viz.page.tab import Tab
+from viz.page.tabs import TABS
 
 TITLE = "SlimInfer Studio"
 TAGLINE = "Ask a long document a question, and watch the full model and the pruned model answer side by side."
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def build(site: Site) -> gr.Blocks:
+def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
     """The whole page, complete before the first event: the first example is loaded."""
     example = site.example(site.start.example)
     document = None if example is None else example.document()
-    text = "" if document is None else document.text
-    tokens = site.count_tokens(text)
+    tokens = site.count_tokens("" if document is None else document.text)
     shape = site.known(site.start.model).shape
     first = Visitor(document=document, tokens=tokens)
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)) as page:
@@ -52,43 +50,18 @@ def build(site: Site) -> gr.Blocks:
                 load = preset_input.build()
                 chosen.schedule.drawing.value = promise(site.start, shape, max(1, tokens))
             with gr.Column(elem_id="results", min_width=300):
-                with gr.Row(elem_id="run-bar"):
-                    run = gr.Button("Run", variant="primary", elem_id="run", min_width=110, scale=0)
-                    stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90, scale=0)
-                    line = gr.HTML(
-                        status(_ready(site)), elem_id="status", apply_default_css=False, js_on_load=script("status")
-                    )
-                bar = RunBar(run, stop, line)
-                with gr.Tabs(elem_id="tabs"):
-                    with gr.Tab("Compare", id="compare"):
-                        comparing = compare.build(site.results)
-                    with gr.Tab("Kept tokens", id="kept"):
-                        keeping = kept.build(site.results, comparing.map, text)
-                    with gr.Tab("Diffusion", id="diffusion"):
-                        spreading = diffusion.build()
-                    with gr.Tab("Cache", id="cache"):
-                        caching = cache.build()
-                    with gr.Tab("Methods", id="methods") as methods_tab:
-                        rivals = methods.build()
-                        evaluated = stored.build(site)
-                    with gr.Tab("About", id="about"):
-                        gr.HTML(about.html(site), elem_id="about", apply_default_css=False)
+                bar = run_bar.build(_ready(site))
+                built, frames = _lay_out(tabs, site, first)
                 box = share.build()
-        documents = DocumentEvents(site, chosen, keeping, line)
-        sharing = ShareEvents(site, chosen, box, line)
-        _wire_run(RunEvents(site, chosen, bar, comparing, keeping, caching), sharing, evaluated, visitor)
-        gr.on(
-            [methods_tab.select, evaluated.chosen.input], evaluated.drawn, [visitor, evaluated.chosen],
-            evaluated.outputs, queue=False, **QUIET,
-        )  # fmt: skip
+        sharing = ShareEvents(site, chosen, box, bar.status, tabs)
+        desk = Desk(site, visitor, chosen, bar, built, frames, sharing.files, box.downloads)
+        for tab in built:
+            tab.wire(desk)
+        _wire_run(RunEvents(site, chosen, bar, built), desk)
+        documents = DocumentEvents(site, chosen, built, bar.status)
         _wire_document(documents, visitor)
-        presets = PresetEvents(site, chosen, line)
+        presets = PresetEvents(site, chosen, bar.status)
         load.upload(presets.take, [visitor, load, *chosen.inputs], presets.outputs, queue=False, **QUIET)
-        spread = DiffusionEvents(site, chosen, bar, spreading)
-        for events in (spread, MethodsEvents(site, chosen, bar, rivals)):
-            _wire_study(events, sharing, visitor)
-        keeping.text.pick(spread.pick, visitor, [spreading.phrase, spreading.picked], queue=False, **QUIET)
-        spreading.take.click(None, None, spreading.phrase, js=diffusion.TAKE_SELECTION, **QUIET)
         _wire_link(page, sharing, documents, visitor)
         api.add(site)
     return page
@@ -111,25 +84,28 @@ def launch_options(site: Site) -> dict[str, Any]:
     }
 
 
-def _wire_run(events: RunEvents, sharing: ShareEvents, evaluated: StoredView, visitor: gr.State) -> None:
-    bar, box = events.bar, sharing.box
-    shown = [bar.run, bar.stop, bar.status, *events.compare.outputs, *events.kept.outputs, *events.cache.outputs]
+def _lay_out(tabs: Sequence[type[Tab]], site: Site, first: Visitor) -> tuple[tuple[Tab, ...], dict[str, gr.Tab]]:
+    """The tabs side by side, and their frames by id."""
+    built, frames = [], {}
+    with gr.Tabs(elem_id="tabs"):
+        for kind in tabs:
+            with gr.Tab(kind.label, id=kind.id) as frames[kind.id]:
+                built.append(kind.build(site, first))
+    return tuple(built), frames
+
+
+def _wire_run(events: RunEvents, desk: Desk) -> None:
+    """The button, and whatever else on a tab starts a run; tabs are wired by now."""
+    bar, visitor, shown = events.bar, desk.visitor, events.outputs
     inputs = [visitor, *events.inputs]
-    settings = events.controls.settings
-    half = events.cache.half.click(
-        lambda: list(cache.HALF.values()), None, [settings[name] for name in cache.HALF], queue=False, **QUIET
-    )
-    for started in (bar.run.click, half.then):
+    for started in (bar.run.click, *desk.runs):
         ready = started(events.prepare, inputs, shown, queue=False, **QUIET)
         running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **QUIET)
         running.failure(events.failed, None, shown, queue=False, **QUIET)
-        running.then(sharing.files, visitor, box.downloads, queue=False, **QUIET)
-        running.then(evaluated.drawn, [visitor, evaluated.chosen], evaluated.outputs, queue=False, **QUIET)
-    relinked = events.cache.link.change(
-        events.cache.relink, [visitor, events.cache.link], events.cache.outputs, queue=False, **QUIET
-    )
-    relinked.then(sharing.files, visitor, box.downloads, queue=False, **QUIET)
-    bar.stop.click(events.stop, None, [bar.run, bar.stop, bar.status], queue=False, **QUIET)
+        desk.renew_downloads(running.then)
+        for callback, further, outputs in desk.afterwards:
+            running.then(callback, [visitor, *further], outputs, queue=False, **QUIET)
+    bar.stop.click(events.stop, None, bar.outputs, queue=False, **QUIET)
 
 
 def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
@@ -163,13 +139,6 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
     model.change(events.model, [visitor, model, schedule.preset], [*planned, events.status], queue=False, **QUIET)
 
 
-def _wire_study(events: DiffusionEvents | MethodsEvents, sharing: ShareEvents, visitor: gr.State) -> None:
-    bar = events.bar
-    shown = [visitor, bar.run, bar.stop, bar.status, *events.tab.outputs]
-    ran = events.tab.start.click(events.run, [visitor, *events.inputs], shown, concurrency_id=ENGINE_QUEUE, **QUIET)
-    ran.then(sharing.files, visitor, sharing.box.downloads, queue=False, **QUIET)
-
-
 def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> None:
     choices = sharing.controls
     shown = {id(part): part for part in [*_taken(documents), *choices.everything, sharing.status]}
@@ -181,7 +150,7 @@ def _taken(events: DocumentEvents) -> list[Any]:
     """What changes when the visitor's document does."""
     document = events.controls.document
     shown = [events.status, events.controls.model, document.about, document.question, document.upload]
-    return [*shown, document.expect, *document.chips, *events.kept.outputs]
+    return [*shown, document.expect, *document.chips, *(part for tab in events.tabs for part in tab.outputs)]
 
 
 def _header(upload_limit: int) -> str:

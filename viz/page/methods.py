@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import gradio as gr
 
@@ -18,18 +18,24 @@ from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import available, published, selector_class
 from sliminfer.selectors.budget import at_flop_budget
+from viz.figures.export import Figure
 from viz.figures.kept_map import KeptMap
 from viz.figures.methods import MethodRun, methods_grid, methods_table
+from viz.figures.table import Table
 from viz.figures.words import escape
+from viz.page import stored
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
+from viz.page.desk import QUIET, Desk
 from viz.page.kept import token_evidence
 from viz.page.panes import status
-from viz.page.run_events import RunBar
+from viz.page.run_bar import RunBar
 from viz.page.session import Rivals, Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
+from viz.page.stored import StoredView
 from viz.page.stream import plain_message
+from viz.page.tab import Tab, Updates
 
 MOST = 6
 FIRST = ("sliminfer", "fastkv", "streaming", "random")
@@ -40,37 +46,60 @@ HINT = (
     "model runs before and after them; its faster run counts.</p>"
 )
 
-Updates = dict[Any, Any]
-
 
 @dataclass(frozen=True)
-class MethodsTab:
-    """The tab's components."""
+class MethodsTab(Tab):
+    """The tab's components; `stored` shows what was evaluated before."""
+
+    id: ClassVar[str] = "methods"
+    label: ClassVar[str] = "Methods"
 
     chosen: gr.CheckboxGroup
     speedup: gr.Slider
     start: gr.Button
     table: gr.HTML
     strips: gr.HTML
+    stored: StoredView
 
-    @property
-    def outputs(self) -> list[Any]:
-        return [self.table, self.strips]
+    @classmethod
+    def build(cls, site: Site, first: Visitor) -> Self:
+        with gr.Group(elem_classes="choices"):
+            chosen = gr.CheckboxGroup(
+                [(name, name) for name in available() if name != "full"], value=list(FIRST),
+                label="Methods, up to six", info="oracle keeps the evidence: it needs a suggested question.",
+                elem_id="methods",
+            )  # fmt: skip
+            speedup = gr.Slider(1.25, 4, value=2, step=0.25, label="FLOP speed-up that every method is solved for")
+        start = gr.Button("Compare methods", size="sm", scale=0, elem_id="compare-methods")
+        table = gr.HTML(HINT + papers(), elem_id="methods-table", apply_default_css=False)
+        strips = gr.HTML("", elem_id="methods-strips", apply_default_css=False)
+        return cls(chosen, speedup, start, table, strips, stored.build(site))
 
+    @classmethod
+    def figures(cls, visitor: Visitor) -> dict[str, Figure]:
+        rivals = _of_document(visitor)
+        return {} if rivals is None else {"methods_kept": rivals.strips}
 
-def build() -> MethodsTab:
-    """Lay the tab out, before any run."""
-    with gr.Group(elem_classes="choices"):
-        chosen = gr.CheckboxGroup(
-            [(name, name) for name in available() if name != "full"], value=list(FIRST),
-            label="Methods, up to six", info="oracle keeps the evidence: it needs a suggested question.",
-            elem_id="methods",
+    @classmethod
+    def tables(cls, visitor: Visitor) -> dict[str, Table]:
+        rivals = _of_document(visitor)
+        return {} if rivals is None else {"methods": rivals.table}
+
+    def wire(self, desk: Desk) -> None:
+        events = MethodsEvents(desk.site, desk.controls, desk.bar, self)
+        desk.study(self.start.click, events.run, events.inputs, [self.table, self.strips])
+        view, evaluation = self.stored, self.stored.chosen
+        gr.on(
+            [desk.opened(self), evaluation.input], view.drawn, [desk.visitor, evaluation], view.outputs, queue=False,
+            **QUIET,
         )  # fmt: skip
-        speedup = gr.Slider(1.25, 4, value=2, step=0.25, label="FLOP speed-up that every method is solved for")
-    start = gr.Button("Compare methods", size="sm", scale=0, elem_id="compare-methods")
-    table = gr.HTML(HINT + papers(), elem_id="methods-table", apply_default_css=False)
-    strips = gr.HTML("", elem_id="methods-strips", apply_default_css=False)
-    return MethodsTab(chosen, speedup, start, table, strips)
+        desk.after_run(view.drawn, [evaluation], view.outputs)
+
+
+def _of_document(visitor: Visitor) -> Rivals | None:
+    """The last comparison, if it was made on the document at hand."""
+    rivals = visitor.rivals
+    return rivals if rivals is not None and rivals.document is visitor.document else None
 
 
 def papers() -> str:

@@ -1,8 +1,8 @@
-"""Run and Stop: one generator drives everything a run shows, both panes included."""
+"""Run and Stop: one generator drives everything a run shows, on every tab."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,39 +13,15 @@ from sliminfer.engine.request import RunRequest
 from sliminfer.errors import SlimError
 from viz.page import kept
 from viz.page.asking import asked, beats
-from viz.page.cache import CacheTab
-from viz.page.compare import CompareTab
 from viz.page.controls import Controls
-from viz.page.kept import KeptView
 from viz.page.live import LiveRun
 from viz.page.panes import progress, status
+from viz.page.run_bar import RunBar
 from viz.page.session import ResultStore, Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stream import plain_message
-
-Updates = dict[Any, Any]
-
-
-@dataclass(frozen=True)
-class RunBar:
-    """Run, Stop and the status line."""
-
-    run: gr.Button
-    stop: gr.Button
-    status: gr.HTML
-
-    def busy(self, words: str) -> Updates:
-        """Updates while a run is under way."""
-        return {
-            self.run: gr.Button(interactive=False),
-            self.stop: gr.Button(interactive=True),
-            self.status: status(words, "busy"),
-        }
-
-    def idle(self) -> Updates:
-        """Updates of the buttons once no run is under way."""
-        return {self.run: gr.Button(interactive=True), self.stop: gr.Button(interactive=False)}
+from viz.page.tab import Moment, Tab, Updates, of_all
 
 
 @dataclass(frozen=True)
@@ -55,13 +31,15 @@ class RunEvents:
     site: Site
     controls: Controls
     bar: RunBar
-    compare: CompareTab
-    kept: KeptView
-    cache: CacheTab
+    tabs: Sequence[Tab]
 
     @property
     def inputs(self) -> list[Any]:
         return [self.controls.document.paste, *self.controls.inputs]
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [*self.bar.outputs, *(part for tab in self.tabs for part in tab.outputs)]
 
     def prepare(self, visitor: Visitor, pasted: str, *values: Any) -> Updates:
         """Check the request before it queues; what is wrong with it goes to the status line."""
@@ -69,14 +47,8 @@ class RunEvents:
             self._request(visitor, pasted, values)
         except SlimError as error:
             return {self.bar.status: status(str(error), "error"), **self.bar.idle()}
-        blank = LiveRun()
-        return {
-            **self.bar.busy("Waiting for the engine: a device computes one run at a time."),
-            **self.compare.updates(blank, figures=True),
-            self.kept.glance: "",
-            self.kept.map: kept.MAP_HINT,
-            **self.cache.updates(blank, visitor.link),
-        }
+        busy = self.bar.busy("Waiting for the engine: a device computes one run at a time.")
+        return {**busy, **of_all(self.tabs, lambda tab: tab.cleared(visitor))}
 
     def run(self, visitor: Visitor, request: gr.Request, pasted: str, *values: Any) -> Iterator[Updates]:
         """The run itself, as updates of the whole page."""
@@ -102,16 +74,14 @@ class RunEvents:
                 for event in beat.items:
                     live = live.after(event)
                 visitor.run = live
-                yield {self.bar.status: progress(live), **self._drawn(visitor, live, beat.figures)}
+                yield {self.bar.status: progress(live), **self._drawn(visitor, beat.figures)}
         except Exception as error:  # whatever it was, the visitor gets a sentence and a working page
             failure = plain_message(error)
         if flag.is_set() and not live.complete:
             live = visitor.run = live.halted()
         yield {
             self.bar.status: status(failure, "error") if failure else progress(live),
-            **self._drawn(visitor, live, figures=True),
-            **self._marked(visitor),
-            **self.cache.updates(live, visitor.link),
+            **self.shown(visitor),
             **self.bar.idle(),
         }
 
@@ -131,16 +101,17 @@ class RunEvents:
     def _request(self, visitor: Visitor, pasted: str, values: tuple[Any, ...]) -> tuple[Setup, RunRequest]:
         return asked(self.site, self.controls, visitor, pasted, values)
 
-    def _drawn(self, visitor: Visitor, live: LiveRun, figures: bool) -> Updates:
-        """Updates of the panes, and of the figures where they are due."""
-        updates = self.compare.updates(live, figures)
-        if figures and live.view.pruned.layers_done and visitor.ran is not None:
-            stored = kept.stored_map(live.view.pruned, visitor.ran.config(), visitor.evidence)
-            self.site.results.put(visitor.key, stored)
-            updates |= self.kept.drawn(stored, visitor.key)
-        return updates
+    def shown(self, visitor: Visitor) -> Updates:
+        """All that the tabs show of the visitor's run, once no more of it will come."""
+        return self._drawn(visitor, figures=True, over=True)
 
-    def _marked(self, visitor: Visitor) -> Updates:
-        """The document with its marks, once, at the end."""
-        stored = self.site.results.get(visitor.key)
-        return {} if stored is None else {self.kept.text: kept.text_html(stored)}
+    def _drawn(self, visitor: Visitor, figures: bool, over: bool = False) -> Updates:
+        """Updates of all tabs, with the map of kept tokens where it is due."""
+        pruned, stored = visitor.run.view.pruned, None
+        if figures and pruned.layers_done and visitor.ran is not None:
+            stored = kept.stored_map(pruned, visitor.ran.config(), visitor.evidence)
+            self.site.results.put(visitor.key, stored)
+        elif over:  # stopped in the full side of a later round: the map of the one before stands
+            stored = self.site.results.get(visitor.key)
+        moment = Moment(visitor, figures, over, stored)
+        return of_all(self.tabs, lambda tab: tab.drawn(moment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,8 @@ from viz.page.listening import Listening
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
 from viz.page.site import Site
+from viz.page.tab import Tab
+from viz.page.tabs import TABS
 from viz.page.waiting import Places, VisitorQueue
 
 MOST_WAITING = 32  # visitors in the queue; more would wait longer than anyone does
@@ -77,12 +80,19 @@ def hosted_shelf(profile: Profile, device: str, dtype: str) -> Shelf:
     )
 
 
-def serve(site: Site, host: str, port: int, profile: Profile | None = None, **options: Any) -> gr.Blocks:
+def serve(
+    site: Site,
+    host: str,
+    port: int,
+    profile: Profile | None = None,
+    tabs: Sequence[type[Tab]] = TABS,
+    **options: Any,
+) -> gr.Blocks:
     """Serve the page of `site` within the limits of `profile`; returns once it is up, see `viz.page.closing`.
 
     `options` go to Gradio's `launch`.
     """
-    page = layout.build(site)
+    page = layout.build(site, tabs)
     places = Places(MOST_WAITING) if profile is None else _places(profile.limits)
     page.queue(default_concurrency_limit=len(site.shelf.devices))
     page._queue = queue = VisitorQueue(page, places, len(site.shelf.devices))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,16 @@ from urllib.parse import urlsplit
 import gradio as gr
 
 from sliminfer.errors import SlimError
-from viz.figures.compare import repeats
-from viz.figures.diffusion import attention_chart, removal_chart, similarity_grid
-from viz.figures.export import Figure, archive, csv_bytes, run_files
+from viz.figures.export import archive, csv_bytes, run_files
 from viz.figures.report import report_html
-from viz.figures.residency import bytes_chart, residency_grid
-from viz.page.cache import timeline_of
 from viz.page.controls import Controls
 from viz.page.kept import token_evidence
 from viz.page.panes import status
 from viz.page.session import Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
-
-Updates = dict[Any, Any]
+from viz.page.tab import Tab, Updates
+from viz.page.tabs import TABS
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,7 @@ class ShareEvents:
     controls: Controls
     box: ShareBox
     status: gr.HTML
+    tabs: Sequence[type[Tab]]
 
     def link(self, request: gr.Request, *values: Any) -> Updates:
         """The address that brings back the setup as it stands; the visitor's own text is not part of it."""
@@ -66,7 +63,7 @@ class ShareEvents:
             yield {button: gr.DownloadButton(interactive=False) for button in self.box.downloads}
             return
         with tempfile.TemporaryDirectory() as folder:  # Gradio copies the files while this waits
-            paths = write_files(visitor, Path(folder))
+            paths = write_files(visitor, Path(folder), self.tabs)
             yield {
                 button: gr.DownloadButton(value=str(path), interactive=True)
                 for button, path in zip(self.box.downloads, paths, strict=True)
@@ -89,41 +86,23 @@ def build() -> ShareBox:
     return ShareBox(make_link, link, report, data, bundle)
 
 
-def write_files(visitor: Visitor, folder: Path) -> tuple[Path, Path, Path]:
-    """Report, data and archive of the visitor's last run, written into `folder`."""
+def write_files(visitor: Visitor, folder: Path, tabs: Sequence[type[Tab]] = TABS) -> tuple[Path, Path, Path]:
+    """Report, data and archive of the visitor's last run, written into `folder`, with what `tabs` have on it."""
     assert visitor.ran is not None
     view, setup = visitor.run.view, visitor.ran
     prompt = view.pruned.prompt
     evidence = () if prompt is None else token_evidence(prompt, visitor.evidence)
-    extra = further_figures(visitor)
+    figures = {name: figure for tab in tabs for name, figure in tab.figures(visitor).items()}
+    tables = {name: table for tab in tabs for name, table in tab.tables(visitor).items()}
     config = setup.config()
-    files = run_files(view, config, setup.model, evidence, extra)
-    if "methods_kept" in extra and visitor.rivals is not None:
-        files["methods.csv"] = csv_bytes(visitor.rivals.table)
-    report = report_html(view, config, setup.model, setup.question, evidence, tuple(extra.values()))
+    files = run_files(view, config, setup.model, evidence, figures)
+    files |= {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
+    report = report_html(view, config, setup.model, setup.question, evidence, tuple(figures.values()))
     paths = folder / "sliminfer_report.html", folder / "sliminfer_run.json", folder / "sliminfer_run.zip"
     contents = report.encode("utf-8"), files["run.json"], archive(files)
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
     return paths
-
-
-def further_figures(visitor: Visitor) -> dict[str, Figure]:
-    """What was drawn beside the run itself, as far as it is about the run's document, by file name."""
-    figures: dict[str, Figure] = {}
-    if len(visitor.run.rounds) > 1:
-        figures["time_repeated"] = repeats(*zip(*visitor.run.rounds, strict=True))
-    timeline = timeline_of(visitor.run, visitor.link)
-    if timeline is not None:
-        figures |= {"residency": residency_grid(timeline), "kv_bytes": bytes_chart(timeline)}
-    if visitor.spread is not None and visitor.spread[0] is visitor.document:
-        result = visitor.spread[1]
-        figures["diffusion_removal"] = removal_chart(result)
-        figures["diffusion_attention"] = attention_chart(result)
-        figures["diffusion_map"] = similarity_grid(result)
-    if visitor.rivals is not None and visitor.rivals.document is visitor.document:
-        figures["methods_kept"] = visitor.rivals.strips
-    return figures
 
 
 def page_address(headers: Mapping[str, str]) -> str:
