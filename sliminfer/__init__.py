@@ -14,11 +14,22 @@ if TYPE_CHECKING:
     from sliminfer.engine.result import RunResult
     from sliminfer.engine.slim import slim
     from sliminfer.errors import SlimError
+    from sliminfer.model.chat import question_span
     from sliminfer.model.loading import load_model
     from sliminfer.schedule.config import PruneStep, SlimConfig
 
 __version__ = "0.1.0"
-__all__ = ["PruneStep", "RunRequest", "RunResult", "SlimConfig", "SlimEngine", "SlimError", "load_model", "slim"]
+__all__ = [
+    "PruneStep",
+    "RunRequest",
+    "RunResult",
+    "SlimConfig",
+    "SlimEngine",
+    "SlimError",
+    "load_model",
+    "question_span",
+    "slim",
+]
 
 _HOME = {
     "PruneStep": "schedule.config",
@@ -28,6 +39,7 @@ _HOME = {
     "SlimEngine": "engine.engine",
     "SlimError": "errors",
     "load_model": "model.loading",
+    "question_span": "model.chat",
     "slim": "engine.slim",
 }
 

@@ -35,6 +35,7 @@ def command(
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Nucleus for sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed for sampling.")] = 0,
+    thinking: Annotated[bool, typer.Option("--thinking", help="Let a model that can, such as Qwen3, think.")] = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     attention: options.Attention = "auto",
@@ -57,7 +58,9 @@ def command(
     changes = {name: value for name, value in decoding.items() if value is not None}
     slim_config = options.make_config(loaded.layers, prune, preset, config, method, loaded.name, **changes)
     engine = SlimEngine(loaded)
-    request = RunRequest(text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels)
+    request = RunRequest(
+        text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels, thinking=thinking
+    )
     ready = engine.prepare(request)
     if flop_budget is not None:
         prompt = ready.prompt

@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from sliminfer.model.prompts import ANSWER_PREFIX
+from sliminfer.model.chat import ANSWER_PREFIX
 
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL_TOKENS = ("<|pad|>", "<|bos|>", "<|eos|>")

@@ -109,6 +109,7 @@ class RunRequest:
         evidence: character spans of the document that hold the answer, where known.
         kernels: "auto", "torch" or "triton".
         ignore_eos: go on to `max_new_tokens` even past the end of the answer, for timing.
+        thinking: let a model that can think before it answers do so.
 
     Raises:
         ConfigError: document or question is empty, or see `Sampling`.
@@ -124,6 +125,7 @@ class RunRequest:
     evidence: tuple[Span, ...] = ()
     kernels: str = "auto"
     ignore_eos: bool = False
+    thinking: bool = False
 
     def __post_init__(self) -> None:
         if not self.document.strip():
@@ -147,9 +149,10 @@ class RunRequest:
 
         Raises:
             ConfigError: the evidence is not in the document.
+            ModelError: the template does not print the message.
         """
         started = time.perf_counter()
-        prompt = build_prompt(tokenizer, self.document, self.question)
+        prompt = build_prompt(tokenizer, self.document, self.question, thinking=self.thinking)
         pruning = Pruning(self.config, in_tokens(prompt, self.evidence))
         return PromptRequest(prompt, self.sampling, pruning, self.kernels, time.perf_counter() - started)
 

@@ -36,7 +36,8 @@ def slim(
     Args:
         model: a transformers causal language model of a supported family, on any device or several.
         config: the pruning schedule.
-        question: half-open token span of the question in the prompts to come, always kept.
+        question: half-open token span of the question in the prompts to come, always kept; `question_span` gives it
+            for a chat.
         evidence: token spans that hold the answer, read by the oracle method only.
         kernels: "auto" (Triton on a GPU, torch elsewhere), "torch" or "triton".
 

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sliminfer.model.chat import chat_template
 from sliminfer.schedule.blocks import Span
 
 QUESTION_PREFIX = "\n\nQuestion: "
-ANSWER_PREFIX = "\nAnswer:"
-
-_MARK = "\u241fslim\u241f"  # never in a template, survives the template's trimming
 
 
 @dataclass(frozen=True)
@@ -61,49 +59,46 @@ def build_prompt(
     document: str,
     question: str,
     between: str = QUESTION_PREFIX,
-    template: tuple[str, str] | None = None,
+    template: Sequence[str] | None = None,
+    thinking: bool = False,
 ) -> Prompt:
     """The chat prompt that asks `question` about `document`, in the form
     `{document}\\n\\nQuestion: {question}` as the user's one message.
 
     `tokenizer` is a fast transformers tokenizer. A benchmark with a prompt of its own gives what stands
-    `between` document and question, and what comes before and after both in place of the chat `template`.
-    Special-token strings inside the document or the question are encoded as plain text, so a document
-    cannot forge a chat turn.
+    `between` document and question, and what comes before and after both in place of the chat `template`
+    (see `chat_template`, also for `thinking`); where a template prints the message twice, document and question
+    are those of the last time. Special-token strings inside the document or the question are encoded as plain
+    text, so a document cannot forge a chat turn.
+
+    Raises:
+        ModelError: the tokenizer's chat template does not print the message.
     """
-    head, tail = chat_template(tokenizer) if template is None else template
+    around = chat_template(tokenizer, thinking) if template is None else template
     document = document.rstrip()
     body = f"{document}{between}{question.strip()}"
-    pieces = [(head, False), (body, True), (tail, False)]
+    pieces = [(around[0], False)]
+    for piece in around[1:]:
+        pieces += [(body, True), (piece, False)]
     ids: list[int] = []
     spans: list[Span] = []
     base = 0
-    question_at = len(head) + len(document) + len(between) - len(between.lstrip())
     for piece, plain in pieces:
         if piece:
             encoded = _encode(tokenizer, piece, plain)
             ids.extend(encoded["input_ids"])
             spans.extend((base + a, base + b) for a, b in encoded["offset_mapping"])
         base += len(piece)
+    start = base - len(around[-1]) - len(body)
+    question_at = start + len(document) + len(between) - len(between.lstrip())
     first = next(i for i, (_, end) in enumerate(spans) if end > question_at)
     return Prompt(
         ids=tuple(ids),
-        text=head + body + tail,
+        text="".join(piece for piece, _ in pieces),
         spans=tuple(spans),
-        document=(len(head), len(head) + len(document)),
+        document=(start, start + len(document)),
         question=(first, len(ids)),
     )
-
-
-def chat_template(tokenizer: Any) -> tuple[str, str]:
-    """What the tokenizer's chat template puts before and after the user's message."""
-    if not tokenizer.chat_template:
-        return tokenizer.bos_token or "", ANSWER_PREFIX
-    rendered = tokenizer.apply_chat_template(
-        [{"role": "user", "content": _MARK}], tokenize=False, add_generation_prompt=True
-    )
-    head, _, tail = rendered.partition(_MARK)
-    return head, tail
 
 
 def _encode(tokenizer: Any, text: str, plain: bool) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sliminfer.model.prompts import QUESTION_PREFIX, Prompt, build_prompt, chat_template
+from sliminfer.model.chat import chat_template
+from sliminfer.model.prompts import QUESTION_PREFIX, Prompt, build_prompt
 
 Span = tuple[int, int]
 Score = Callable[[str], float]
@@ -49,7 +50,7 @@ class EvalItem:
         """The item's prompt for the model of `tokenizer`."""
         # Prompts trim the question; without a template nothing but the question itself can end in white space.
         end = self.question[len(self.question.rstrip()) :]
-        template = chat_template(tokenizer) if self.chat else (tokenizer.bos_token or "", end)
+        template: tuple[str, ...] = chat_template(tokenizer) if self.chat else (tokenizer.bos_token or "", end)
         return build_prompt(tokenizer, self.document, self.question, self.between, template)
 
 

@@ -7,7 +7,8 @@ quotation is asked in the same question line as `Quote: {first words}`; its answ
 varies the white space around the document, so one or three line breaks, or a trailing one, do no harm.
 """
 
-from sliminfer.model.prompts import ANSWER_PREFIX, QUESTION_PREFIX
+from sliminfer.model.chat import ANSWER_PREFIX
+from sliminfer.model.prompts import QUESTION_PREFIX
 
 QUOTE_PREFIX = "Quote: "
 
