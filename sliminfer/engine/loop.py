@@ -14,7 +14,7 @@ from sliminfer.engine.decode import Decode
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.prefill import Prefill
 from sliminfer.engine.sequence import Rows, Sequence, attach, sequence_of
-from sliminfer.engine.stack import Call, LayerTick, Stack
+from sliminfer.engine.stack import Call, LayerTick, Look, Stack
 from sliminfer.errors import ConfigError, ModelError
 from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import SlimConfig
@@ -69,7 +69,12 @@ class LayerLoop:
         return stack
 
     def run(
-        self, hidden: Tensor, cache: Cache, last_row: bool = False, stopwatch: Stopwatch | None = None
+        self,
+        hidden: Tensor,
+        cache: Cache,
+        last_row: bool = False,
+        stopwatch: Stopwatch | None = None,
+        look: Look | None = None,
     ) -> Generator[LayerTick, None, Tensor]:
         """Run all layers over `hidden` [1, tokens, hidden], yielding after each; returns the normed states.
 
@@ -79,6 +84,7 @@ class LayerLoop:
             last_row: the caller reads the last token's state only, as the first token of an answer needs. The
                 last layer then leaves out what no other state depends on, and the result may be [1, 1, hidden].
             stopwatch: collects the time of scoring and pruning under "select".
+            look: is shown what the method sees before each prune layer of a prefill, for measurements.
         """
         if hidden.shape[0] != 1:
             raise ConfigError(
@@ -94,7 +100,7 @@ class LayerLoop:
         positions = torch.arange(first, first + count, device=hidden.device)
         rows = stack.rows(hidden, positions, sequence.rotary(positions))
         del hidden  # a prompt's worth of memory that no layer after the first needs
-        call = Call(sequence, cache, rows, stopwatch or Stopwatch(positions.device), last_row)
+        call = Call(sequence, cache, rows, stopwatch or Stopwatch(positions.device), last_row, look)
         del rows
         yield from (Prefill if prefill else Decode)(stack, call).run()
         sequence.end()

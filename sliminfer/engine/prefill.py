@@ -83,4 +83,7 @@ class Prefill:
     def _view(self, index: int, step: PruneStep) -> PruneView:
         previous, own = self.stack.just_run(self.call, index - 1), self.stack.about_to_run(self.call, index)
         read = {"previous": (previous,), "own": (own,), "both": (previous, own)}[self.config.score_layer]
-        return PruneView(step, self.sequence.prompt, self.call.rows.positions, read)
+        view = PruneView(step, self.sequence.prompt, self.call.rows.positions, read)
+        if self.call.look is not None:
+            self.call.look(view)
+        return view

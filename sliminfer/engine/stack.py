@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache
@@ -18,7 +18,9 @@ from sliminfer.model.fused import FusedLayer, fused_layers
 from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.ops.compat import attention_backend
 from sliminfer.schedule.config import PruneStep
-from sliminfer.selectors import Attention, Selection
+from sliminfer.selectors import Attention, PruneView, Selection
+
+Look: TypeAlias = Callable[[PruneView], None]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Call:
         last_row: whether the result of the last layer is wanted for the last token only.
         steps: prune steps that are due, by layer.
         stopwatch: collects the time of scoring and pruning under "select".
+        look: is shown the state before each prune layer of a prefill.
         tail: the last rows' hidden states as they entered the layer just run [1, window, hidden].
     """
 
@@ -47,6 +50,7 @@ class Call:
     rows: Rows
     stopwatch: Stopwatch
     last_row: bool = False
+    look: Look | None = None
     steps: dict[int, PruneStep] = field(default_factory=dict)
     tail: Tensor | None = None
 

@@ -5,21 +5,21 @@ All rules see the same queries and keys there, so none needs a run of its own.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import ClassVar
 
 import torch
+from transformers.cache_utils import DynamicCache
 
 from sliminfer.engine.engine import SlimEngine
-from sliminfer.engine.events import BlocksPruned, Failed
-from sliminfer.errors import SlimError
+from sliminfer.engine.loop import LayerLoop
+from sliminfer.errors import MemoryLimitError
 from sliminfer.evaluate.evaluate import item_request
 from sliminfer.schedule.blocks import MOST_QUERIES, BlockMap
 from sliminfer.schedule.config import SlimConfig
-from sliminfer.selectors import PromptView, PruneView, Selection, make_selector, register
-from sliminfer.selectors.sliminfer import SlimInfer
+from sliminfer.selectors import PruneView, make_selector
 from sliminfer.tasks.items import EvalItem
 
 
@@ -32,35 +32,11 @@ class Probed:
     kept: float
 
 
-@register
-class Probe(SlimInfer):
-    """Prunes as SlimInfer does and notes what every one of `rules` would keep."""
-
-    name: ClassVar[str] = "probe"
-    paper: ClassVar[str] = "a measurement of the ablation"
-    rules: ClassVar[Mapping[str, SlimConfig]] = {}
-    found: ClassVar[dict[str, float]] = {}
-
-    @classmethod
-    def query_window(cls, config: SlimConfig, blocks: BlockMap) -> int:
-        return min(blocks.tokens, MOST_QUERIES)  # whatever a rule may ask for
-
-    def select(self, view: PruneView) -> Selection | None:
-        evidence = torch.tensor([i for span in view.prompt.evidence for i in range(*span)], device=view.alive.device)
-        for label, rule in self.rules.items():
-            blocks = BlockMap.of(view.prompt.tokens, rule, view.prompt.question)
-            prompt = PromptView(blocks, view.prompt.question, view.prompt.evidence)
-            chosen = make_selector(rule, prompt).select(replace(view, step=rule.steps[0], prompt=prompt))
-            kept = view.alive if chosen is None else chosen.kept
-            self.found[label] = float(torch.isin(evidence, kept).float().mean())
-        return super().select(view)
-
-
 def probe(engine: SlimEngine, items: Sequence[EvalItem], rules: Mapping[str, SlimConfig]) -> Iterator[Probed]:
     """The shares of all `items` and `rules`, example by example; items without evidence are passed over.
 
     Raises:
-        SlimError: an example does not fit the model, or its prefill failed.
+        SlimError: an example does not fit the model or the memory.
     """
     sides = [
         {label: rule for label, rule in rules.items() if rule.score_layer == layer}
@@ -73,18 +49,39 @@ def probe(engine: SlimEngine, items: Sequence[EvalItem], rules: Mapping[str, Sli
                     yield Probed(item.suite, label, kept)
 
 
+@torch.inference_mode()
 def _probe_one(engine: SlimEngine, item: EvalItem, rules: Mapping[str, SlimConfig]) -> dict[str, float]:
+    """The shares of one item for `rules`, which all read the same layers."""
     any_rule = next(iter(rules.values()))
-    config = SlimConfig(steps=any_rule.steps[:1], method=Probe.name, score_layer=any_rule.score_layer)
-    Probe.rules, Probe.found = rules, {}
-    events = engine.run(item_request(engine, item).under(config))
-    for event in events:
-        if isinstance(event, Failed):
-            raise SlimError(event.message)
-        if isinstance(event, BlocksPruned):
-            break  # nothing after the prune layer is needed
-    getattr(events, "close", lambda: None)()
-    return dict(Probe.found)
+    window = max([MOST_QUERIES, *(rule.query_window or 0 for rule in rules.values())])  # whatever a rule asks for
+    config = SlimConfig(any_rule.steps[:1], score_layer=any_rule.score_layer, query_window=window)
+    ready = engine.prepare(item_request(engine, item).under(config))
+    loop = LayerLoop(engine.loaded.model, config, ready.prompt.question, ready.pruning.evidence)
+    embedded = loop.decoder.embed_tokens(torch.tensor([ready.prompt.ids], device=engine.loaded.device))
+    found: dict[str, float] = {}
+    try:
+        with engine.turn.taken():
+            run = loop.run(embedded, DynamicCache(), look=lambda view: found.update(kept_shares(view, rules)))
+            with contextlib.closing(run):
+                while not found:  # nothing after the prune layer is needed
+                    next(run)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise MemoryLimitError(
+            f"An example of {len(ready.prompt):,} tokens does not fit in memory: lower --context."
+        ) from error
+    return found
+
+
+def kept_shares(view: PruneView, rules: Mapping[str, SlimConfig]) -> dict[str, float]:
+    """Share of the evidence's tokens that each of `rules` keeps of what `view` shows."""
+    evidence = torch.tensor([i for span in view.prompt.evidence for i in range(*span)], device=view.alive.device)
+    shares = {}
+    for label, rule in rules.items():
+        prompt = replace(view.prompt, blocks=BlockMap.of(view.prompt.tokens, rule, view.prompt.question))
+        chosen = make_selector(rule, prompt).select(replace(view, step=rule.steps[0], prompt=prompt))
+        kept = view.alive if chosen is None else chosen.kept
+        shares[label] = float(torch.isin(evidence, kept).float().mean())
+    return shares
 
 
 def probe_table(shares: Sequence[Probed]) -> str:

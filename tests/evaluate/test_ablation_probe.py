@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from sliminfer.engine.engine import SlimEngine
+from sliminfer.errors import ConfigError, MemoryLimitError
+from sliminfer.evaluate import ablate_probe
 from sliminfer.evaluate.ablate import rules
 from sliminfer.evaluate.ablate_probe import Probed, probe, probe_table
 from sliminfer.evaluate.catalogue import Sources, find_suites
 from sliminfer.evaluate.evaluate import Variant, evaluate, work_list
 from sliminfer.evaluate.records import RecordStore
 from sliminfer.schedule.config import PruneStep, SlimConfig
+from sliminfer.selectors import available, selector_class
 
 BASE = SlimConfig(steps=(PruneStep(2, 0.5),), block_size=16, local=16, query_window=8)
 
@@ -33,3 +37,23 @@ def test_the_probe_agrees_with_real_runs(engine: SlimEngine, filler: Path, tmp_p
 def test_the_table_has_means_and_whole_shares() -> None:
     shares = [Probed("a", "default", 1.0), Probed("a", "default", 0.5), Probed("b", "default", 0.0)]
     assert probe_table(shares).splitlines()[-1] == "| default | 3 | 0.500 | 0.333 | 0.750 | 0.000 |"
+
+
+def test_probing_adds_no_method() -> None:
+    with pytest.raises(ConfigError, match="Unknown method 'probe'"):
+        selector_class("probe")
+    assert "scoring-rule" not in available()
+
+
+def test_an_example_that_does_not_fit_the_memory_is_told(
+    engine: SlimEngine, filler: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    item = find_suites("needle", Sources(engine.loaded.tokenizer, 0, filler, longest=768))[0].item(768, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(ablate_probe, "kept_shares", full)
+        with pytest.raises(MemoryLimitError, match="does not fit in memory"):
+            list(probe(engine, [item], {"default": BASE}))
+    assert list(probe(engine, [item], {"default": BASE}))  # the turn was given back
