@@ -17,6 +17,7 @@ from sliminfer.errors import ModelError
 from sliminfer.model.gguf_config import gguf_config
 from sliminfer.model.gguf_header import GgufHeader, GgufTensor, read_gguf_header, require_gguf
 from sliminfer.model.packed import PackedEmbedding, PackedLinear
+from sliminfer.ops.compat import undivided_modules
 from sliminfer.ops.ggml import FORMATS, unpack_rows
 
 _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -72,7 +73,7 @@ def spread(model: Any) -> Any:
     from accelerate import dispatch_model, infer_auto_device_map
     from accelerate.utils import get_balanced_memory
 
-    whole = getattr(model, "_no_split_modules", None)
+    whole = undivided_modules(model)
     memory = get_balanced_memory(model, no_split_module_classes=whole)
     return dispatch_model(model, infer_auto_device_map(model, max_memory=memory, no_split_module_classes=whole))
 

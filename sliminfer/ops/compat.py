@@ -46,3 +46,8 @@ def attention_backend(config: Any) -> str:
     """transformers' name of the attention backend that a model with `config` runs, such as "sdpa" or "eager"."""
     name: str = config._attn_implementation
     return name
+
+
+def undivided_modules(model: Any) -> list[str]:
+    """Class names of the modules of a transformers `model` that must lie on one device each."""
+    return sorted(model._no_split_modules)

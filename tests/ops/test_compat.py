@@ -9,7 +9,14 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sliminfer.ops.compat import attention_backend, causal_backend, forward_hooks, has_amx, has_avx512_bf16
+from sliminfer.ops.compat import (
+    attention_backend,
+    causal_backend,
+    forward_hooks,
+    has_amx,
+    has_avx512_bf16,
+    undivided_modules,
+)
 from tests.tiny import tiny_model
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -53,3 +60,8 @@ def test_a_config_tells_the_attention_that_was_set(name: str) -> None:
     model.set_attn_implementation(name)
     assert attention_backend(model.config) == name
     assert attention_backend(model.get_decoder().layers[0].self_attn.config) == name
+
+
+def test_a_model_tells_what_must_lie_on_one_device() -> None:
+    model = tiny_model()
+    assert undivided_modules(model) == [type(model.get_decoder().layers[0]).__name__]

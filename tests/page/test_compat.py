@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 
-from viz.page.compat import refuse_events, running_events, takes_events, upload_folder, waiting_events
+from viz.page.compat import (
+    Event,
+    Queue,
+    concurrency_id,
+    put_queue,
+    refuse_events,
+    running_events,
+    takes_events,
+    upload_folder,
+    waiting_events,
+)
+
+
+class Noting(Queue):
+    """A queue that notes what it is asked to do, and otherwise does what Gradio's does."""
+
+    def __init__(self, page: gr.Blocks) -> None:
+        super().__init__(
+            live_updates=True, concurrency_count=1, update_intervals=1, max_size=None, blocks=page,
+            default_concurrency_limit=1,
+        )  # fmt: skip
+        self.noted: list[str] = []
+        self.kinds: set[str] = set()
+
+    async def push(self, body: Any, request: Any, username: str | None) -> Any:
+        assert request.client.host
+        self.noted.append(f"push {body.session_hash}")
+        self.kinds.add(concurrency_id(self.blocks, body))
+        return await super().push(body, request, username)
+
+    def get_events(self) -> tuple[list[Event], bool, str] | None:
+        found = super().get_events()
+        self.noted += [f"get {event.session_hash}" for event in (found[0] if found else [])]
+        return found
+
+    async def process_events(self, events: list[Event], *rest: Any, **more: Any) -> None:
+        self.noted += [f"begin {event.session_hash}" for event in events if event.request.client]
+        await super().process_events(events, *rest, **more)
+        self.noted += [f"end {event.session_hash}" for event in events]
+
+    def send_message(self, event: Event, event_message: Any) -> None:
+        self.noted.append(f"tell {event.session_hash}")
+        super().send_message(event, event_message)
 
 
 class Slow:
@@ -21,9 +65,11 @@ class Slow:
     def __init__(self) -> None:
         self.go, self.served = threading.Event(), 0
         with gr.Blocks() as self.page:
-            gr.api(self.wait, api_name="wait")
+            gr.api(self.wait, api_name="wait", concurrency_id="slow")
             gr.api(self.place, api_name="place", queue=False)
         self.page.queue(default_concurrency_limit=1)
+        self.queue = Noting(self.page)
+        put_queue(self.page, self.queue)
         _, self.url, _ = self.page.launch(prevent_thread_lock=True, quiet=True)
         self.client = Client(self.url, verbose=False)
 
@@ -89,3 +135,31 @@ def test_an_upload_lies_in_the_upload_folder(slow: Slow, tmp_path: Path) -> None
     place = Path(slow.client.predict(handle_file(tmp_path / "note.txt"), api_name="/place")).resolve()
     assert place.read_text() == "here"
     assert place.is_relative_to(upload_folder())
+
+
+def test_a_queue_put_in_place_is_asked_at_every_turn_of_an_event(slow: Slow) -> None:
+    slow.go.set()
+    assert slow.client.predict(5, api_name="/wait") == 5
+    session = slow.client.session_hash
+    assert soon(lambda: f"end {session}" in slow.queue.noted)
+    turns = [turn for turn in slow.queue.noted if not turn.startswith("tell")]
+    assert turns == [f"{turn} {session}" for turn in ("push", "get", "begin", "end")]
+    assert f"tell {session}" in slow.queue.noted
+    assert slow.queue.kinds == {"slow"}
+
+
+def test_events_are_told_apart_by_their_session_and_end_with_it(slow: Slow) -> None:
+    queue, session = slow.queue, slow.client.session_hash
+    slow.client.submit(1, api_name="/wait")
+    assert soon(lambda: running_events(slow.page) == 1)
+    slow.client.submit(2, api_name="/wait")
+    assert soon(lambda: waiting_events(slow.page) == 1)
+    (running,) = [job for job in queue.active_jobs if job is not None]
+    (waiting,) = queue.event_queue_per_concurrency_id["slow"].queue
+    assert [event.session_hash for event in (*running, waiting)] == [session, session]
+    assert running[0].alive
+    assert session in queue.pending_messages_per_session
+    assert session in queue.pending_event_ids_session
+    asyncio.run(queue.clean_events(session_hash=session))
+    assert not running[0].alive
+    assert waiting_events(slow.page) == 0

@@ -6,9 +6,35 @@ Each has a test in `tests/page/test_compat.py` that fails where a new version ha
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.queueing import Event, EventQueue, Queue
+from gradio.route_utils import get_fn
 from gradio.utils import get_upload_folder
+
+__all__ = [
+    "Event",
+    "EventQueue",
+    "Queue",
+    "concurrency_id",
+    "put_queue",
+    "refuse_events",
+    "running_events",
+    "takes_events",
+    "upload_folder",
+    "waiting_events",
+]
+
+
+def put_queue(page: gr.Blocks, queue: Queue) -> None:
+    """Let `page`, which is not up yet, take events into `queue` instead of the one that Gradio made for it."""
+    page._queue = queue
+
+
+def concurrency_id(page: gr.Blocks, body: Any) -> str:
+    """The queue of its own, within that of `page`, that an event with `body` waits in; `body` names its function."""
+    return str(get_fn(page, None, body).concurrency_id)
 
 
 def waiting_events(page: gr.Blocks) -> int:

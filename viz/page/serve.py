@@ -16,6 +16,7 @@ from sliminfer.model.known import KnownModel, known_models
 from viz.page import layout
 from viz.page.admission import Admission
 from viz.page.bodies import BodyLimits, BoundedBodies
+from viz.page.compat import put_queue
 from viz.page.examples import Example, examples
 from viz.page.gate import Layer, gate
 from viz.page.health import health_route
@@ -95,7 +96,8 @@ def serve(
     page = layout.build(site, tabs)
     places = Places(MOST_WAITING) if profile is None else _places(profile.limits)
     page.queue(default_concurrency_limit=len(site.shelf.devices))
-    page._queue = queue = VisitorQueue(page, places, len(site.shelf.devices))
+    queue = VisitorQueue(page, places, len(site.shelf.devices))
+    put_queue(page, queue)
     launch = layout.launch_options(site) | {
         "prevent_thread_lock": True,
         "app_kwargs": {

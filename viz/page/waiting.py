@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.queueing import Event, EventQueue, Queue
-from gradio.route_utils import get_fn
 
 from viz.page.client import client_of
+from viz.page.compat import Event, EventQueue, Queue, concurrency_id
 
 HEARD_WITHIN_S = 15.0  # to call by hand, with two commands of curl, takes a few
 LOOK_S = 0.5
@@ -61,7 +60,7 @@ class VisitorQueue(Queue):
         """Queue an event, or say in a sentence why not."""
         if body.fn_index is None:
             return await super().push(body, request, username)
-        kind = str(get_fn(self.blocks, None, body).concurrency_id)
+        kind = concurrency_id(self.blocks, body)
         client = client_of(request)
         refused = self._refused(kind, client)
         if refused:
