@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-import gradio as gr
 import pytest
 
 from sliminfer import selectors
 from sliminfer.engine.side_result import SideResult
 from sliminfer.schedule.config import SlimConfig
 from tests.figures.synthetic import long_prompt, run_of
-from tests.page.serving import Served
+from tests.page.serving import served
+from tests.page.visit import Visit
 from tests.selectors.plugin import install, keynorm
-from viz.page import layout
 from viz.page.methods import fastest
 
 RUN = run_of(long_prompt(1024), SlimConfig.preset("paper", 12), 12)
@@ -36,15 +36,22 @@ def test_the_faster_of_two_runs_of_one_name_counts() -> None:
     assert fastest(["full", "full"], [unfinished, slow]) == {"full": slow}
 
 
-def test_an_installed_method_is_among_the_choices(
-    page: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installed_method_is_offered_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, keynorm())
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(selectors, "_METHODS", dict(selectors._METHODS))
-    parts = layout.build(page.site).blocks.values()
-    (chosen,) = (part for part in parts if isinstance(part, gr.CheckboxGroup) and part.elem_id == "methods")
-    assert [name for name, _ in chosen.choices] == [name for name in selectors.available() if name != "full"]
-    assert chosen.choices[-1] == ("keynorm", "keynorm")
-    (papers,) = (part for part in parts if isinstance(part, gr.HTML) and part.elem_id == "methods-table")
-    assert "arXiv 2406.11430" in papers.value
+    monkeypatch.delitem(sys.modules, "keynorm", raising=False)
+    with served(tmp_path) as page:
+        visit = Visit(page.url)
+        parts = {part["props"].get("elem_id"): part["props"] for part in visit.config["components"]}
+        offered = [name for name, _ in parts["methods"]["choices"]]
+        assert offered == [name for name in selectors.available() if name != "full"]
+        assert offered[-1] == "keynorm"
+        assert "arXiv 2406.11430" in parts["methods-table"]["value"]
+        visit.choose(methods=["keynorm"])
+        visit.join(visit.event("compare-methods")).raise_for_status()
+        said = [message for message in visit.stream() if message["msg"] == "process_completed"]
+    assert said[-1]["success"]
+    told = str(said[-1]["output"])
+    assert "Done: 1 method at" in told
+    assert '<th scope="row">keynorm</th>' in told

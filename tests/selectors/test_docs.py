@@ -14,6 +14,7 @@ from sliminfer import selectors
 from sliminfer.commands.eval import method_configs
 from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.dense_oracle import dense_logits
 from tests.selectors.cases import case_of, expected, run
@@ -44,6 +45,8 @@ def test_the_printed_method_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         norms = cache.layers[1].keys[0].norm(dim=-1).mean(0)
     assert len(kept[5]) < len(kept[2]) < 101
     torch.testing.assert_close(logits, dense_logits(model, ids, kept, 101)[-1], atol=1e-5, rtol=1e-5)
+    plan = selectors.selector_class("keynorm").plan(config, BlockMap.of(101, config), 6)
+    assert (plan.layer_runs, plan.scored) == (tuple(map(len, kept)), ())
     lowest = torch.stack([block.min() for block in norms.split(8)])
     chosen = sorted(set((kept[2] // 8).tolist()) - {0, 11, 12})
     others = sorted(set(range(1, 11)) - set(chosen))

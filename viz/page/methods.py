@@ -22,7 +22,7 @@ from viz.figures.export import Figure
 from viz.figures.kept_map import KeptMap
 from viz.figures.methods import MethodRun, methods_grid, methods_table
 from viz.figures.table import Table
-from viz.figures.words import escape
+from viz.figures.words import escape, plural
 from viz.page import stored
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
@@ -139,7 +139,7 @@ class MethodsEvents:
         done: list[SideResult] = []
         configs: dict[str, SlimConfig] = {}
         at = SideResult("full")
-        last = status(f"Done: {len(chosen)} methods at {speedup:g} times less arithmetic.", "done")
+        last = status(f"Done: {plural(len(chosen), 'method')} at {speedup:g} times less arithmetic.", "done")
 
         def start() -> Iterator[Event]:
             return self._events(setup, wanted, chosen, speedup, configs)
