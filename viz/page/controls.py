@@ -70,7 +70,7 @@ class Controls:
             doc.source: "Example",
             doc.example: setup.example,
             doc.question: setup.question,
-            **self.schedule.updates(setup.steps, layers),
+            **self.schedule.updates(setup.steps, layers, setup.model),
             **{part: getattr(setup, name) for name, part in self.settings.items()},
         }
 

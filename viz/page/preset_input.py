@@ -45,7 +45,7 @@ class PresetEvents:
         except SlimError as error:
             return {self.status: status(str(error), "error")}
         return {
-            **self.controls.schedule.updates(setup.steps, shape.layers),
+            **self.controls.schedule.updates(setup.steps, shape.layers, setup.model),
             **{part: getattr(setup, name) for name, part in self.controls.settings.items()},
             self.controls.schedule.drawing: promise(setup, shape, max(1, visitor.tokens)),
             self.status: status(f"Preset taken over. {said}".strip()),
