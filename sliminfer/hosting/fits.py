@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sliminfer.hosting.spacefile import Profile, Spacefile
 from sliminfer.model.known import known_models
-from sliminfer.schedule.memory import memory_estimate
 
 # GB that one model can take on the Hub's hardware: of one GPU, or of the host where there is none. ZeroGPU and machines
 # with several GPUs are not in it: what a loan or a split gives is not said in one number.
@@ -25,10 +24,9 @@ def _overfull(name: str, profile: Profile) -> list[str]:
         return []
     known, limits, found = known_models(), profile.limits, []
     for model in (model for model in profile.models if model in known):
-        shape = known[model].shape
-        tokens = min(limits.prompt_tokens + limits.new_tokens, shape.context)
+        tokens = min(limits.prompt_tokens + limits.new_tokens, known[model].shape.context)
         width = 4 if profile.hardware in ("cpu-basic", "cpu-upgrade") else 2  # processors without bf16 run in fp32
-        need = memory_estimate(shape, tokens, width, profile.attention).total
+        need = known[model].memory(tokens, width, profile.attention).total
         if need > room * 1e9:
             found.append(
                 f"Profile {name} offers {model} with {tokens:,} tokens, which takes {need / 1e9:.1f} GB, on "

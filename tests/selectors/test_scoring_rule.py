@@ -38,9 +38,9 @@ def test_scores_by_hand() -> None:
     units = torch.tensor([[[0.0], [math.log(3.0)], [9.0]]])
     visible = torch.tensor([[True, True, False]])
     attention = torch.tensor([[1 / 4, 3 / 4, 0.0], [1 / 10, 9 / 10, 0.0]])
-    torch.testing.assert_close(score_units(queries, units, visible, Rule()), attention.mean(0))
+    torch.testing.assert_close(score_units(queries, units, visible, Rule(heads="mean")), attention.mean(0))
     torch.testing.assert_close(score_units(queries, units, visible, Rule(heads="max")), attention.amax(0))
-    raw = score_units(queries, units, visible, Rule(attention=False))
+    raw = score_units(queries, units, visible, Rule(attention=False, heads="mean"))
     torch.testing.assert_close(raw[:2], torch.tensor([0.0, 1.5 * math.log(3.0)]))
     assert raw[2] <= raw[0]
 
