@@ -3,48 +3,54 @@ positions are masked as keys. Written without the project's own loop, masks or c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def dense_logits(model: Any, ids: Tensor, kept_per_layer: list[Tensor], prompt: int) -> Tensor:
-    """Logits [tokens, vocabulary] of the stock model over `ids` [1, tokens], batch 1.
+@contextmanager
+def dense(model: Any, kept_per_layer: list[Tensor], prompt: int) -> Iterator[None]:
+    """Within the block the stock `model`, called without a cache, sees of its first `prompt` tokens what is kept.
 
     Args:
         kept_per_layer: for each layer, the original prompt positions that are alive in it.
         prompt: number of prompt tokens; later ones are alive everywhere.
     """
-    count = ids.shape[1]
-    position = torch.arange(count)
     window = getattr(model.config, "sliding_window", None)
     types = getattr(model.config, "layer_types", None)
-    handles = []
 
     def masked(index: int) -> Any:
-        alive = torch.zeros(count, dtype=torch.bool)
-        alive[kept_per_layer[index]] = True
-        alive[prompt:] = True
-        allowed = (position[None, :] <= position[:, None]) & alive[None, :]
-        if window is not None and (types is None or types[index] == "sliding_attention"):
-            allowed &= position[:, None] - position[None, :] < window
-        allowed |= torch.eye(count, dtype=torch.bool)  # rows of dropped tokens must not be empty
-        mask: Tensor = allowed[None, None]
-        if model.config._attn_implementation == "eager":
-            mask = torch.where(mask, 0.0, torch.finfo(model.dtype).min).to(model.dtype)
-
         def hook(module: Any, args: Any, kwargs: Any) -> Any:
+            count = args[0].shape[1]
+            position = torch.arange(count)
+            alive = torch.zeros(count, dtype=torch.bool)
+            alive[kept_per_layer[index]] = True
+            alive[prompt:] = True
+            allowed = (position[None, :] <= position[:, None]) & alive[None, :]
+            if window is not None and (types is None or types[index] == "sliding_attention"):
+                allowed &= position[:, None] - position[None, :] < window
+            allowed |= torch.eye(count, dtype=torch.bool)  # rows of dropped tokens must not be empty
+            mask: Tensor = allowed[None, None]
+            if model.config._attn_implementation == "eager":
+                mask = torch.where(mask, 0.0, torch.finfo(model.dtype).min).to(model.dtype)
             return args, kwargs | {"attention_mask": mask}
 
         return hook
 
+    layers = enumerate(model.get_decoder().layers)
+    handles = [layer.register_forward_pre_hook(masked(index), with_kwargs=True) for index, layer in layers]
     try:
-        for index, layer in enumerate(model.get_decoder().layers):
-            handles.append(layer.register_forward_pre_hook(masked(index), with_kwargs=True))
-        with torch.inference_mode():
-            logits: Tensor = model(ids, use_cache=False).logits[0]
+        yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def dense_logits(model: Any, ids: Tensor, kept_per_layer: list[Tensor], prompt: int) -> Tensor:
+    """Logits [tokens, vocabulary] of the stock model over `ids` [1, tokens], batch 1; see `dense`."""
+    with torch.inference_mode(), dense(model, kept_per_layer, prompt):
+        logits: Tensor = model(ids, use_cache=False).logits[0]
     return logits

@@ -19,6 +19,7 @@ class Kept:
         prompt: tokens of the prompt, dropped ones included.
         seen: tokens that the layer has read in all, the prompt's and those appended since.
         later: positions of what was appended, where that is not simply what came after the prompt, int64 [m].
+        floor: how few tokens a crop may leave: the prompt's where a part of it waits on the host.
         ragged: whether a layer of the same cache holds fewer tokens than it has read.
     """
 
@@ -26,6 +27,7 @@ class Kept:
     prompt: int
     seen: int
     later: Tensor | None = None
+    floor: int = 0
     ragged: bool = False
 
     def of_keys(self, end: int, resident: Tensor | None = None) -> Tensor:
@@ -47,7 +49,8 @@ class Kept:
         """Forget the last `tokens` of those seen; returns how many of the first keys stay.
 
         Raises:
-            ConfigError: tokens were brought back in decode, which cannot be undone.
+            ConfigError: tokens were brought back in decode, which cannot be undone, or part of the prompt would have
+                to be found on the host. No layer has forgotten anything then.
         """
         if self.later is not None:
             raise ConfigError(
@@ -55,6 +58,10 @@ class Kept:
                 "method, or leave prompt lookup and assistants out."
             )
         end = max(0, self.seen - tokens)
+        if end < self.floor:
+            raise ConfigError(
+                "This cache cannot be cropped into its prompt, parts of which wait on the host: leave active out."
+            )
         if end < self.prompt:
             self.positions = self.positions[: int((self.positions < end).sum())]
             self.prompt = end

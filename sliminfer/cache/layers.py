@@ -98,19 +98,11 @@ class RaggedLayer(CacheLayerMixin):
         assert self.store is not None
         return self.store[0, :, : self.length]
 
-    def check_crop(self, tokens: int) -> None:
-        """Raise ConfigError where the last `tokens` tokens cannot be taken back."""
-        if not self.whole and tokens > self.length - self.prompt_length:
-            raise ConfigError(
-                "This cache cannot be cropped into its prompt, parts of which wait on the host: leave active out."
-            )
-
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last tokens: `tokens_to_remove` is their number, negative as transformers has it."""
         tokens = -tokens_to_remove
         if not self.length or not tokens:
             return
-        self.check_crop(tokens)
         stay = max(0, self.length - tokens)
         if self.kept is not None:
             known = self.kept.cut(tokens)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -92,6 +93,23 @@ class SlimCache(Cache):
         self._leases: list[HostLease] = []
         self._finalizer = weakref.finalize(self, _release, self._engines, self._leases)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A cache of its own that holds the same; raises ConfigError where a part waits on the host."""
+        if self._leases or not self.whole:
+            raise ConfigError(
+                "A SlimCache whose blocks wait on the host cannot be copied: leave active out to read a prefix once."
+            )
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        engines: dict[torch.device, CopyEngine] = {}
+        leases: list[HostLease] = []
+        own: dict[str, Any] = {
+            "_engines": engines, "_leases": leases, "_pool": self._pool, "_engine_for": self._engine_for,
+            "_finalizer": weakref.finalize(twin, _release, engines, leases),
+        }  # fmt: skip
+        for name, value in vars(self).items():
+            setattr(twin, name, own[name] if name in own else copy.deepcopy(value, memo))
+        return twin
+
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
@@ -176,6 +194,14 @@ class SlimCache(Cache):
             self.close()
             raise
 
+    @property
+    def target(self) -> Cache:
+        return self
+
+    @property
+    def whole(self) -> bool:
+        return all(layer.whole for layer in self.layers)
+
     def hold(self, layer: int, kept: Kept) -> None:
         self.layers[layer].kept = kept
 
@@ -185,12 +211,6 @@ class SlimCache(Cache):
     def forget(self) -> None:
         for layer in self.layers:
             layer.reset()
-
-    def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last tokens, as transformers' caches do; all layers or, where one cannot, none."""
-        for layer in self.layers:
-            layer.check_crop(-tokens_to_remove)
-        super().crop(tokens_to_remove)
 
     def key_positions(self, layer_idx: int) -> Tensor | None:
         """Original positions of the layer's resident prompt tokens in the order of its keys, int64 [resident].

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from sliminfer.cache.kept import Kept
 from sliminfer.errors import ConfigError
@@ -15,6 +15,14 @@ from sliminfer.errors import ConfigError
 @runtime_checkable
 class PromptStore(Protocol):
     """Where the KV of one sequence lives. Layers write to it by transformers' own `update`."""
+
+    @property
+    def target(self) -> Cache:
+        """What the layers write to."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of the prompt waits on the host."""
 
     def hold(self, layer: int, kept: Kept) -> None:
         """Layer `layer` is about to read the prompt's tokens `kept`, which later calls add to."""
@@ -81,15 +89,19 @@ class PlainStore:
         Raises:
             ConfigError: the cache is of a kind whose layers cannot differ in length.
         """
-        if type(cache) is not DynamicCache or cache.offloading or not all(map(_is_dynamic, cache.layers)):
-            raise ConfigError(
-                f"A {_name(cache)} cannot hold layers of different lengths: leave cache_implementation out, or pass a "
-                "DynamicCache."
-            )
+        check_plain(cache)
         # A sliding layer counts kept tokens, and lets go of those that its window passed; our masks go by position.
         self._cache = cache
         self._layers = [KeptLayer() for _ in range(layers)]
         cache.layers = [*self._layers]
+
+    @property
+    def target(self) -> Cache:
+        return self._cache
+
+    @property
+    def whole(self) -> bool:
+        return True
 
     def hold(self, layer: int, kept: Kept) -> None:
         self._layers[layer].kept = kept
@@ -118,13 +130,13 @@ class PlainStore:
         self._cache.reset()
 
 
-def store_for(cache: Cache, layers: int) -> PromptStore:
-    """What stands for the empty `cache` in the layer loop of a model of `layers` layers: itself where it can."""
-    return cache if isinstance(cache, PromptStore) else PlainStore(cache, layers)
-
-
-def _is_dynamic(layer: Any) -> bool:
-    return type(layer) in (DynamicLayer, DynamicSlidingWindowLayer, KeptLayer)
+def check_plain(cache: Cache) -> None:
+    """Raise ConfigError where `cache` is of a kind whose layers cannot differ in length."""
+    if type(cache) is not DynamicCache or cache.offloading:
+        raise ConfigError(
+            f"A {_name(cache)} cannot hold layers of different lengths: leave cache_implementation out, or pass a "
+            "DynamicCache."
+        )
 
 
 def _name(cache: Cache) -> str:

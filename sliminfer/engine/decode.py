@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+import torch
+from torch import Tensor
+
 from sliminfer.engine.stack import Call, LayerTick, Stack
 from sliminfer.selectors import PruneView
 
@@ -15,14 +18,14 @@ class Decode:
         self.stack, self.call, self.sequence = stack, call, call.sequence
         self.config = call.sequence.config
         if self.sequence.revives:
-            call.steps = {step.layer: step for step in self.config.steps}
+            call.steps = {step.layer: step for step in self.config.steps if step.layer < call.depth}
 
-    def run(self) -> Generator[LayerTick, None, None]:
-        """All layers, yielding after each."""
-        call, sequence = self.call, self.sequence
+    def run(self) -> Generator[LayerTick, None, Tensor]:
+        """All layers, yielding after each; returns the states of the new tokens [1, tokens, hidden]."""
+        call, sequence, count = self.call, self.sequence, len(self.call.rows)
         sequence.place()
         sequence.store.begin_step()
-        for index in range(len(self.stack.layers)):
+        for index in range(call.depth):
             if index in call.steps:
                 self._revive(index)
             if index + 1 in call.steps:
@@ -33,6 +36,7 @@ class Decode:
             alive = len(call.rows)
             self.stack.run(call, index, prefill=False)
             yield LayerTick(index, alive, None)
+        return call.rows.hidden[:, -count:]  # rows that were brought back come before the new ones
 
     def _revive(self, index: int) -> None:
         """Bring back before layer `index` the dropped tokens that are wanted after all."""
@@ -48,4 +52,6 @@ class Decode:
                 sequence.key_positions(index - 1),
                 (self.stack.just_run(call, index - 1),),
             )
-            call.rows = sequence.exchange(index, call.rows, sequence.selector.revive(view))
+            with torch.no_grad():
+                wanted = sequence.selector.revive(view)
+            call.rows = sequence.exchange(index, call.rows, wanted)

@@ -18,6 +18,7 @@ from torch import nn
 
 from sliminfer.errors import ConfigError
 
+# Takes the stock method first, then what the caller gave.
 Handler = Callable[..., Any]
 
 
@@ -49,16 +50,16 @@ class Door:
         functools.update_wrapper(self, self.stock)  # transformers reads a method's signature
 
     @property
-    def stock(self) -> Handler:
+    def stock(self) -> Callable[..., Any]:
         """The method as it was before: the instance's own, or its class's."""
-        own: Handler = _stock(self.module, self.name) if self.own is None else self.own
+        own: Callable[..., Any] = _stock(self.module, self.name) if self.own is None else self.own
         return own
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         place = id(self.module), self.name
         for block in reversed(_blocks.get()):
             if block.open and place in block.answers:
-                return block.answers[place](*args, **kwargs)
+                return block.answers[place](self.stock, *args, **kwargs)
         return self.stock(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -113,7 +114,7 @@ def _take_down(places: list[tuple[nn.Module, str]]) -> None:
                 setattr(module, name, door.own)
 
 
-def _stock(module: nn.Module, name: str) -> Handler:
+def _stock(module: nn.Module, name: str) -> Callable[..., Any]:
     return MethodType(getattr(type(module), name), module)
 
 

@@ -14,7 +14,7 @@ from sliminfer.cache import HostPool
 from sliminfer.cache.stages import check_active
 from sliminfer.decode_policies import check_policy
 from sliminfer.engine.events import Compared, Event, Failed, Finished, Side, Stopped
-from sliminfer.engine.limits import NO_LIMITS, RunLimits
+from sliminfer.engine.limits import NO_LIMITS, RunLimits, check_rotary
 from sliminfer.engine.metrics import Comparison
 from sliminfer.engine.request import PromptRequest, Request, RunRequest
 from sliminfer.engine.side_run import SideRun
@@ -60,6 +60,7 @@ class SlimEngine:
                 f"{self.loaded.name} reads at most {self.loaded.shape.context:,}: shorten the document."
             )
         self.limits.check(len(prompt), longest)
+        check_rotary(self.loaded, len(prompt), longest)
         check_active(config, BlockMap.of(len(prompt), config, prompt.question))
         return ready
 

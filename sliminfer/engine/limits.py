@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sliminfer.errors import MemoryLimitError
+from sliminfer.model.families import rotary_switch
+from sliminfer.model.loading import LoadedModel
 
 T = TypeVar("T")
 
@@ -84,6 +86,16 @@ class RunLimits:
             close = getattr(items, "close", None)
             if close is not None:
                 close()
+
+
+def check_rotary(loaded: LoadedModel, prompt_tokens: int, new_tokens: int) -> None:
+    """Raise MemoryLimitError where the answer would cross the length at which the model rotates all tokens anew."""
+    switch = rotary_switch(loaded.model.config)
+    if switch is not None and prompt_tokens <= switch < prompt_tokens + new_tokens - 1:
+        raise MemoryLimitError(
+            f"{loaded.name} reads texts of more than {switch:,} tokens with other rotary factors, and this answer "
+            f"would cross over: ask for at most {switch - prompt_tokens + 1:,} tokens, or use a longer document."
+        )
 
 
 NO_LIMITS = RunLimits()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from sliminfer.cache.store import store_for
-from sliminfer.decode_policies import check_policy
+from sliminfer.cache.store import PlainStore, PromptStore, check_plain
+from sliminfer.decode_policies import check_policy, make_cache
 from sliminfer.engine.decode import Decode
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.prefill import Prefill
 from sliminfer.engine.sequence import Rows, Sequence, attach, sequence_of
-from sliminfer.engine.stack import Call, LayerTick, Look, Stack
+from sliminfer.engine.stack import Call, LayerTick, Look, Result, Stack
 from sliminfer.errors import ConfigError, ModelError
 from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import SlimConfig
@@ -41,6 +42,9 @@ class LayerLoop:
         self.config = config
         self.question = question
         self.evidence = evidence
+        for what, span in (("question", question), *(("evidence", span) for span in evidence)):
+            if span is not None and not 0 <= span[0] <= span[1]:
+                raise ConfigError(f"The {what} is {span}: give the first token and the one after the last.")
         check_method(config)
         check_policy(config)
         self._stack = self._fitting()
@@ -72,40 +76,50 @@ class LayerLoop:
         self,
         hidden: Tensor,
         cache: Cache,
-        last_row: bool = False,
+        result: Result = "kept",
         stopwatch: Stopwatch | None = None,
         look: Look | None = None,
     ) -> Generator[LayerTick, None, Tensor]:
-        """Run all layers over `hidden` [1, tokens, hidden], yielding after each; returns the normed states.
+        """Run all layers over `hidden` [1, tokens, hidden], yielding after each; returns normed states.
 
         The first call on an empty cache is the prefill and may prune; later calls append to the sequence.
 
         Args:
-            last_row: the caller reads the last token's state only, as the first token of an answer needs. The
-                last layer then leaves out what no other state depends on, and the result may be [1, 1, hidden].
+            result: whose states are returned. "kept": of the tokens left after the last prune step [1, kept, hidden].
+                "last": at least the last one's, as the first token of an answer needs; the last layer then leaves
+                out what no other state depends on. "all": of every token [1, tokens, hidden]; dropped ones
+                go on to read what is kept, which saves nothing: the dense model with those tokens masked as keys.
             stopwatch: collects the time of scoring and pruning under "select".
             look: is shown what the method sees before each prune layer of a prefill, for measurements.
         """
-        if hidden.shape[0] != 1:
-            raise ConfigError(
-                f"Batch size {hidden.shape[0]} is not supported: run one prompt per process "
-                "(accelerate launch starts several)."
-            )
-        count = hidden.shape[1]
+        count, stack = hidden.shape[1], self.stack
+        if not count:
+            raise ConfigError("The prompt is empty: give it at least one token.")
         sequence = sequence_of(cache)
         prefill = sequence is None or cache.get_seq_length() == 0
         if sequence is None or prefill:
-            sequence = self._start(count, cache)
-        stack, first = self.stack, sequence.begin(count)
+            sequence = self._start(count, cache, stack.depth)
+        first = sequence.begin(count, stack.depth)
+        self._check_rotary(sequence, prefill)
         positions = torch.arange(first, first + count, device=hidden.device)
         rows = stack.rows(hidden, positions, sequence.rotary(positions))
         del hidden  # a prompt's worth of memory that no layer after the first needs
-        call = Call(sequence, cache, rows, stopwatch or Stopwatch(positions.device), last_row, look)
+        watch = stopwatch or Stopwatch(positions.device)
+        call = Call(sequence, sequence.store.target, rows, watch, stack.depth, result, look)
         del rows
-        yield from (Prefill if prefill else Decode)(stack, call).run()
+        states = yield from (Prefill if prefill else Decode)(stack, call).run()
         sequence.end()
-        # In decode, rows that were brought back come before the new ones.
-        return stack.result(call.rows, count)
+        return stack.normed(states)
+
+    def _check_rotary(self, sequence: Sequence, prefill: bool) -> None:
+        switch, reach = self._stack.rotary_switch, sequence.rotated_to()
+        if prefill:
+            sequence.reach = reach
+        elif switch is not None and (reach > switch) != (sequence.reach > switch):
+            raise ConfigError(
+                f"This model rotates texts of more than {switch:,} tokens by other factors, so that a cache of fewer "
+                "cannot be gone on with: give the whole text to an empty cache."
+            )
 
     def enter(self, ids: Tensor) -> Rows:
         """The rows of token ids [1, n] as they enter layer 0, at positions 0 to n - 1."""
@@ -142,16 +156,34 @@ class LayerLoop:
             raise ConfigError("This cache holds no prompt yet: run one on it inside slim() first.")
         return sequence
 
-    def _start(self, tokens: int, cache: Cache) -> Sequence:
-        """A sequence for the prompt of `tokens` tokens that is about to fill `cache`."""
+    def _start(self, tokens: int, cache: Cache, depth: int) -> Sequence:
+        """A sequence for the prompt of `tokens` tokens that is about to fill `depth` layers of `cache`."""
         seen = cache.get_seq_length()
+        for what, span in (("question", self.question), *(("evidence", span) for span in self.evidence)):
+            if span is not None and span[1] > tokens:
+                raise ConfigError(
+                    f"The {what}, tokens {span[0]} to {span[1]}, is not in the prompt of {tokens}: give one within it."
+                )
         if seen:
             raise ConfigError(f"This cache already holds {seen} tokens from outside slim(): start from an empty cache.")
         prompt = PromptView(BlockMap.of(tokens, self.config, self.question), self.question, self.evidence)
         selector = make_selector(self.config, prompt) if self.config.steps else None
-        sequence = Sequence(prompt, self.config, selector, store_for(cache, len(self.layers)))
+        sequence = Sequence(prompt, self.config, selector, self._store(cache, prompt.blocks, depth))
         attach(cache, sequence)
         return sequence
+
+
+    def _store(self, cache: Cache, blocks: BlockMap, depth: int) -> PromptStore:
+        """What keeps the prompt behind the empty `cache`: itself where it can, else what `config.active` asks for."""
+        if isinstance(cache, PromptStore):
+            return cache
+        if self.config.active is None:
+            return PlainStore(cache, depth)
+        check_plain(cache)
+        steps = tuple(step for step in self.config.steps if step.layer < depth)
+        managed = make_cache(self.config.with_changes(steps=steps), depth, blocks)
+        cache.layers = cast(Any, managed.layers)  # the same list: a layer that moves to the host does so in both
+        return managed
 
 
 def exhaust(run: Generator[LayerTick, None, Tensor]) -> Tensor:

@@ -44,8 +44,12 @@ def attention_mask(
     visible = keys[None, :] <= queries[:, None]
     if binds and window is not None:
         visible &= queries[:, None] - keys[None, :] < window
-    visible = visible[None, None]
+    return as_mask(implementation, visible, dtype)
+
+
+def as_mask(implementation: str, visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """Which keys each query sees, bool [q, k], as the backend takes it [1, 1, q, k]."""
     if implementation == "sdpa":
-        return visible
-    hidden = torch.finfo(dtype).min
-    return torch.where(visible, torch.tensor(0.0, dtype=dtype, device=keys.device), hidden)
+        return visible[None, None]
+    seen = torch.tensor(0.0, dtype=dtype, device=visible.device)
+    return torch.where(visible[None, None], seen, torch.finfo(dtype).min)

@@ -88,6 +88,7 @@ class Sequence:
         kept: for each layer, the tokens that have keys in it.
         chosen: the prompt tokens at positions 0, 1, 2, ..., where they were renumbered, ascending int64 [k].
         waiting: for each prune layer, the rows that were dropped before it and may come back.
+        reach: positions up to which the prompt was rotated.
         whole: whether the last call came to its end, so that all layers have read the same tokens.
         placed: whether the store knows that the prompt is complete.
     """
@@ -100,6 +101,7 @@ class Sequence:
     kept: list[Kept] = field(default_factory=list)
     chosen: Tensor | None = None
     waiting: dict[int, Rows] = field(default_factory=dict)
+    reach: int = 0
     whole: bool = False
     placed: bool = False
 
@@ -119,14 +121,14 @@ class Sequence:
         self.kept.append(kept)
         self.store.hold(layer, kept)
 
-    def begin(self, tokens: int) -> int:
-        """`tokens` more are about to be read; returns the position of the first.
+    def begin(self, tokens: int, depth: int) -> int:
+        """`tokens` more are about to be read by `depth` layers; returns the position of the first.
 
         Raises:
-            ConfigError: the call before did not come to its end.
+            ConfigError: the call before did not come to its end, or ran other layers.
         """
         if self.kept:
-            self._follow_crop()
+            self._follow_crop(depth)
         first, self.seen, self.whole = self.seen, self.seen + tokens, False
         return first
 
@@ -142,9 +144,11 @@ class Sequence:
         if not self.placed:
             self.store.finish_prefill([kept.positions for kept in self.kept])
             self.placed = True
+            for kept in self.kept:
+                kept.floor = 0 if self.store.whole else kept.prompt
 
-    def _follow_crop(self) -> None:
-        if not self.whole or any(kept.seen != self.kept[0].seen for kept in self.kept):
+    def _follow_crop(self, depth: int) -> None:
+        if not self.whole or depth != len(self.kept) or any(kept.seen != self.kept[0].seen for kept in self.kept):
             raise ConfigError("The last call on this cache did not come to its end: start from an empty cache.")
         self.seen = self.kept[0].seen
         if self.tokens < self.prompt.tokens:
@@ -152,6 +156,10 @@ class Sequence:
                 self.chosen = self.chosen[: int((self.chosen < self.tokens).sum())]
             for layer, rows in self.waiting.items():
                 self.waiting[layer] = rows.at((rows.positions < self.tokens).nonzero()[:, 0])
+
+    def rotated_to(self) -> int:
+        """Positions up to which tokens are rotated, those now being read included."""
+        return self.seen if self.chosen is None else len(self.chosen) + self.seen - self.tokens
 
     def rotary(self, positions: Tensor) -> Tensor:
         """The positions by which tokens are rotated, from those in the prompt; other than these where renumbered."""

@@ -133,7 +133,7 @@ class SideRun:
         return self.loaded.device.type == "cuda"
 
     def _prefill(self, ids: Tensor) -> Generator[Event, None, Tensor]:
-        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, True, self.stopwatch)
+        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, "last", self.stopwatch)
         while True:
             try:
                 tick = next(run)

@@ -10,9 +10,11 @@ import contextlib
 from collections.abc import Iterator
 
 from torch import nn
+from transformers import PreTrainedModel
 
-from sliminfer.engine.doors import inside
-from sliminfer.engine.forward import Forward
+from sliminfer.engine.doors import Handler, inside
+from sliminfer.engine.forward import DecoderForward, ModelForward
+from sliminfer.engine.guards import ELSEWHERE, Generate, refuse_elsewhere
 from sliminfer.engine.loop import LayerLoop
 from sliminfer.ops.dispatch import use_kernels
 from sliminfer.schedule.blocks import Span
@@ -47,6 +49,17 @@ def slim(
         ModelError: the model's family is not supported.
     """
     loop = LayerLoop(model, config, question, evidence)
-    forward = Forward(loop)
-    with inside(loop.decoder, [(loop.decoder, "forward", forward)]), use_kernels(kernels):
+    doors: list[tuple[nn.Module, str, Handler]] = [(loop.decoder, "forward", DecoderForward(loop))]
+    for above in _above(model, loop.decoder):
+        doors.append((above, "forward", ModelForward()))
+        if hasattr(above, "generate"):
+            doors.append((above, "generate", Generate(above, config)))
+        doors.extend((above, name, refuse_elsewhere) for name in ELSEWHERE if hasattr(above, name))
+    with inside(loop.decoder, doors), use_kernels(kernels):
         yield loop
+
+
+def _above(model: nn.Module, decoder: nn.Module) -> list[PreTrainedModel]:
+    """The transformers model around `decoder`, whatever wraps it in turn; nothing where `decoder` stands alone."""
+    around = (each for each in model.modules() if isinstance(each, PreTrainedModel) and each is not decoder)
+    return [each for each in around if each.get_decoder() is decoder][:1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache
@@ -13,7 +13,7 @@ from sliminfer.engine.masks import attention_mask
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.sequence import Rows, Sequence
 from sliminfer.model.attention import check_attention
-from sliminfer.model.families import find_decoder, sliding_window
+from sliminfer.model.families import find_decoder, rotary_switch, sliding_window
 from sliminfer.model.fused import FusedLayer, fused_layers
 from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.ops.compat import attention_backend
@@ -21,6 +21,9 @@ from sliminfer.schedule.config import PruneStep
 from sliminfer.selectors import Attention, PruneView, Selection
 
 Look: TypeAlias = Callable[[PruneView], None]
+
+# The rows whose states a call gives: those that are left after the last layer, the last alone, or every one that came.
+Result = Literal["kept", "last", "all"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Call:
 
     Attributes:
         rows: the tokens that enter the next layer.
-        last_row: whether the result of the last layer is wanted for the last token only.
+        depth: layers to run.
+        result: the rows whose states are asked for, see `Result`.
         steps: prune steps that are due, by layer.
         stopwatch: collects the time of scoring and pruning under "select".
         look: is shown the state before each prune layer of a prefill.
@@ -49,7 +53,8 @@ class Call:
     cache: Cache
     rows: Rows
     stopwatch: Stopwatch
-    last_row: bool = False
+    depth: int
+    result: Result = "kept"
     look: Look | None = None
     steps: dict[int, PruneStep] = field(default_factory=dict)
     tail: Tensor | None = None
@@ -62,6 +67,7 @@ class Stack:
         decoder: the model's decoder.
         layers: its layers.
         windows: the sliding window of each in tokens, None for full attention.
+        rotary_switch: tokens after which all are rotated by other factors, see `model.families`.
         backend: transformers' name of the attention backend.
     """
 
@@ -71,9 +77,15 @@ class Stack:
         self.layers = list(self.decoder.layers[: self.decoder.config.num_hidden_layers])
         # Looked up once: a config's attribute costs a microsecond, and a decoded token passes every layer.
         self.windows = [sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
+        self.rotary_switch = rotary_switch(self.decoder.config)
         self.backend = attention_backend(self.decoder.config)
         check_attention(self.backend)
         self.fused: list[FusedLayer | None] = fused_layers(self.layers)
+
+    @property
+    def depth(self) -> int:
+        """Layers that the model runs now: an assistant that exits early has it run fewer for a while."""
+        return min(len(self.layers), int(self.decoder.config.num_hidden_layers))
 
     @property
     def stale(self) -> bool:
@@ -91,16 +103,17 @@ class Stack:
         if self._needs_mask(index, len(rows), prefill):
             keys = sequence.rotary(sequence.key_positions(index))
             mask = self._mask(index, sequence.rotary(rows.positions), keys, rows.hidden)
-        call.rows = self._step(index, rows, mask, call.cache, call.last_row and index == len(self.layers) - 1)
+        call.rows = self.step(index, rows, mask, call.cache, call.result == "last" and index == call.depth - 1)
 
     def alone(self, index: int, rows: Rows) -> Rows:
         """`rows` as they leave layer `index` when it reads them alone, with no cache behind."""
         mask = None
         if self._needs_mask(index, len(rows), prefill=True):
             mask = self._mask(index, rows.positions, rows.positions, rows.hidden)
-        return self._step(index, rows, mask, DynamicCache(), last_row=False)
+        return self.step(index, rows, mask, DynamicCache())
 
-    def _step(self, index: int, rows: Rows, mask: Tensor | None, cache: Cache, last_row: bool) -> Rows:
+    def step(self, index: int, rows: Rows, mask: Tensor | None, cache: Cache, last_row: bool = False) -> Rows:
+        """`rows`, or the last of them, as they leave layer `index`, whose keys and values went to `cache`."""
         fused = self.fused[index]
         if fused is not None and fused.serves(rows.hidden):
             return rows.with_hidden(fused(rows.hidden, mask, (rows.cos, rows.sin), cache, last_row))
@@ -157,7 +170,7 @@ class Stack:
         window = sequence.selector.query_window(sequence.config, sequence.prompt.blocks)
         call.tail = call.rows.hidden[:, -max(1, window) :].clone()
 
-    def result(self, rows: Rows, count: int) -> Tensor:
-        """The normed states of the last `count` rows [1, count, hidden]."""
-        normed: Tensor = self.decoder.norm(rows.hidden[:, -count:])
+    def normed(self, hidden: Tensor) -> Tensor:
+        """States after the decoder's last norm."""
+        normed: Tensor = self.decoder.norm(hidden)
         return normed

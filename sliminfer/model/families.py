@@ -21,6 +21,14 @@ def find_decoder(model: nn.Module) -> Any:
     return decoder
 
 
+def rotary_switch(config: Any) -> int | None:
+    """Tokens after which a model with two sets of rotary factors (LongRoPE) takes the other one for all tokens."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    if parameters.get("rope_type") != "longrope":
+        return None
+    return int(parameters["original_max_position_embeddings"])
+
+
 def sliding_window(config: Any, layer: int) -> int | None:
     """The sliding window of `layer` in tokens, None for full attention."""
     window: int | None = getattr(config, "sliding_window", None)

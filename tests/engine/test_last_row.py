@@ -24,7 +24,7 @@ def states(model: Any, ids: Tensor, config: SlimConfig, last_row: bool) -> tuple
     """The normed states of a prefill, its cache and the tokens alive in each layer."""
     cache, alive = DynamicCache(), []
     with torch.inference_mode(), slim(model, config) as loop:
-        run = loop.run(loop.decoder.embed_tokens(ids), cache, last_row=last_row)
+        run = loop.run(loop.decoder.embed_tokens(ids), cache, "last" if last_row else "kept")
         while True:
             try:
                 alive.append(next(run).alive)

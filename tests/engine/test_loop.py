@@ -234,10 +234,10 @@ def test_what_cannot_be_pruned_is_refused_in_words() -> None:
     model = tiny_model()
     ids = token_ids(40)
     with torch.inference_mode(), slim(model, PRUNED):
-        with pytest.raises(ValueError, match="Batch size 2"):
+        with pytest.raises(ConfigError, match="Several prompts at once need an attention_mask"):
             model(ids.repeat(2, 1))
-        with pytest.raises(ConfigError, match="unpadded"):
-            model(ids, attention_mask=torch.tensor([[0] + [1] * 39]))
+        with pytest.raises(ConfigError, match="padding between its tokens"):
+            model(ids, attention_mask=torch.tensor([[1, 0] + [1] * 38]))
         with pytest.raises(ConfigError, match="another length"):
             model(ids, output_hidden_states=True)
         foreign = DynamicCache()

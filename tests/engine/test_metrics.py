@@ -36,7 +36,7 @@ def test_flop_and_kv_model_match_what_torch_counts(family: str) -> None:
     config = SlimConfig(steps=(PruneStep(2, 0.5), PruneStep(4, 0.3)), block_size=8, local=10, query_window=4)
     cache = SlimCache(config, shape.layers, BlockMap.of(200, config))
     with torch.inference_mode(), slim(model, config) as loop, FlopCounterMode(display=False) as counter:
-        run = loop.run(loop.decoder.embed_tokens(token_ids(200)), cache, last_row=True)
+        run = loop.run(loop.decoder.embed_tokens(token_ids(200)), cache, "last")
         alive = []
         try:
             while True:

@@ -56,7 +56,7 @@ def per_layer(family: str, config: SlimConfig) -> tuple[list[tuple[int, int, int
     # Not inference mode, in which composite operators are seen whole and what they copy is not.
     with torch.no_grad(), slim(model, config) as loop, Operators() as operators:
         for ids in (token_ids(PROMPT), token_ids(1)):
-            run = loop.run(loop.decoder.embed_tokens(ids), cache, last_row=True)
+            run = loop.run(loop.decoder.embed_tokens(ids), cache, "last")
             layers = []
             operators.next_layer()
             for tick in run:

@@ -250,7 +250,9 @@ def test_gemfilter_holds_only_what_it_chose_in_every_layer() -> None:
     model, ids = tiny_model(), token_ids(100)
     cache = DynamicCache()
     with torch.inference_mode(), slim(model, case("gemfilter", ONCE)) as loop:
-        model(ids, past_key_values=cache)
+        with pytest.raises(ConfigError, match="pass logits_to_keep=1"):
+            model(ids, past_key_values=DynamicCache())
+        model(ids, past_key_values=cache, logits_to_keep=1)
         kept = loop.kept_positions(cache)
     assert len({tuple(positions.tolist()) for positions in kept}) == 1
     assert [layer.keys.shape[2] for layer in cache.layers] == [50] * 6

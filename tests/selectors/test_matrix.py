@@ -61,7 +61,7 @@ def test_survivors_are_ordered_nested_within_budget_and_hold_what_is_forced(conf
     question, blocks = (40, 45), BlockMap.of(tokens, config, (40, 45))
     cache = DynamicCache()
     with torch.inference_mode(), slim(model, config, question, EVIDENCE) as loop:
-        model(token_ids(tokens), past_key_values=cache)
+        model(token_ids(tokens), past_key_values=cache, logits_to_keep=1)
     kept = [positions.tolist() for positions in loop.kept_positions(cache)]
     forced = {i for block in blocks.forced for i in range(*blocks.span(block))}
     above = set(range(tokens))

@@ -1,0 +1,87 @@
+"""Every call pattern under `slim`: the stock model's result, the dense oracle's, or one clear sentence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from sliminfer.engine.slim import slim
+from sliminfer.errors import SlimError
+from sliminfer.schedule.config import PruneStep, SlimConfig
+from tests.dense_oracle import dense
+from tests.engine.patterns import PATTERNS, Pattern, table
+from tests.tiny import tiny_model
+
+PRUNED = SlimConfig(
+    steps=(PruneStep(2, 0.5), PruneStep(4, 0.3)), block_size=8, local=10, query_window=4
+)
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+patterns = pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.call)
+
+
+def kept_of(model: Any, prompt: Tensor, config: SlimConfig) -> list[Tensor]:
+    """What a pruned prefill of `prompt` keeps in each layer."""
+    cache = DynamicCache()
+    with torch.inference_mode(), slim(model, config) as loop:
+        model(prompt, past_key_values=cache, logits_to_keep=1)
+        return loop.kept_positions(cache)
+
+
+def assert_same(found: list[Tensor], truth: list[Tensor]) -> None:
+    assert len(found) == len(truth)
+    for ours, theirs in zip(found, truth, strict=True):
+        if ours.is_floating_point():
+            torch.testing.assert_close(ours, theirs, atol=3e-5, rtol=1e-4)
+        else:
+            assert ours.tolist() == theirs.tolist()
+
+
+@patterns
+def test_where_nothing_is_pruned_it_is_the_stock_model(pattern: Pattern) -> None:
+    model = tiny_model()
+    if pattern.refused_unpruned:
+        with torch.no_grad(), slim(model, SlimConfig()), pytest.raises(SlimError, match=pattern.refused_unpruned):
+            pattern.run(model)
+        return
+    assert pattern.truth is not None
+    with torch.no_grad(), slim(model, SlimConfig()):
+        found = pattern.run(model)
+    with torch.no_grad():
+        assert_same(found, [pattern.truth(model, prompt) for prompt in pattern.prompts])
+
+
+@patterns
+def test_where_it_is_pruned_it_is_the_dense_oracle(pattern: Pattern) -> None:
+    model = tiny_model()
+    if pattern.refused:
+        with torch.no_grad(), slim(model, PRUNED), pytest.raises(SlimError, match=pattern.refused) as refusal:
+            pattern.run(model)
+        assert "\n" not in str(refusal.value)
+        return
+    assert pattern.truth is not None
+    with torch.no_grad(), slim(model, PRUNED):
+        found = pattern.run(model)
+    truth = []
+    for prompt in pattern.prompts:
+        kept = kept_of(model, prompt, PRUNED)
+        assert len(kept[4]) < len(kept[2]) < prompt.shape[1]
+        with torch.no_grad(), dense(model, kept, prompt.shape[1]):
+            truth.append(pattern.truth(model, prompt))
+    assert_same(found, truth)
+
+
+def test_the_table_in_the_docs_is_this_one() -> None:
+    """Write it anew with WRITE_TABLE=1."""
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split("<!-- calls -->\n")
+    written, after = rest.split("<!-- /calls -->\n")
+    if os.environ.get("WRITE_TABLE"):
+        PAGE.write_text(f"{before}<!-- calls -->\n{table()}<!-- /calls -->\n{after}", encoding="utf-8")
+    else:
+        assert written == table()
