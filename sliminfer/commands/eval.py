@@ -30,6 +30,10 @@ def command(
             "--match-flops", help="FLOP budgets, as speed-ups that every method's schedule is solved for: 1.5,2,2.5,3."
         ),
     ] = None,
+    query_window: Annotated[
+        str | None,
+        typer.Option(help="Whose queries score, for every method: question, or how many of the last; else its own."),
+    ] = None,
     filler: measuring.FillerText = None,
     data: measuring.Data = measuring.DATA,
     download: measuring.Download = False,
@@ -52,6 +56,10 @@ def command(
     asked_for = prune is not None or config is not None or preset != DEFAULT_PRESET
     base = options.make_config(layers, prune, preset, config, model=job.engine.loaded.name) if asked_for else None
     configs = method_configs(list(dict.fromkeys(names)), base, layers, job.engine.loaded.name)
+    if query_window is not None:
+        window = None if query_window == "question" else measuring.whole_numbers(query_window, "--query-window")[0]
+        told = {name: f"{name}/{query_window}" for name in configs}
+        configs = {told[name]: made.with_changes(query_window=window) for name, made in configs.items()}
     if targets:
         variants = {}
         for length in job.contexts:
@@ -65,7 +73,14 @@ def command(
         plain = [Variant(name, made) for name, made in configs.items()]
         variants = dict.fromkeys(job.contexts, plain)
     path = asked.result_path(
-        json, "eval", methods=methods, prune=prune, preset=preset, config=config, flop_budgets=flop_budgets
+        json,
+        "eval",
+        methods=methods,
+        prune=prune,
+        preset=preset,
+        config=config,
+        flop_budgets=flop_budgets,
+        query_window=query_window,
     )
     records = measuring.measure(job, variants, path, "eval")
     if job.shard.first:
