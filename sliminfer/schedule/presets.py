@@ -21,12 +21,12 @@ class Preset:
     Attributes:
         steps: (relative depth of the prune layer, share of the prompt that goes on), by rising depth.
         least_tokens: what every step keeps at least, so that a short prompt is not cut to its question alone.
-        note: what it costs and brings, as shown beside its name.
+        note: what it costs in answers, as shown beside its name.
     """
 
     steps: tuple[tuple[float, float], ...]
     least_tokens: int = 0
-    note: str = ""
+    note: str = ""  # measured on Qwen2.5-Coder-1.5B-Instruct, docs/real-models.md
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ def _early(*keeps: float) -> tuple[tuple[float, float], ...]:
 
 
 PRESETS: dict[str, Preset] = {
-    "gentle": Preset(_early(0.75, 0.5, 0.35), 192, "2x"),
-    "paper": Preset(((1 / 3, 0.25), (2 / 3, 0.125)), 0, "2.2x, the paper's schedule"),
-    "balanced": Preset(_early(0.5, 0.25, 0.12), 192, "3.5x"),
-    "aggressive": Preset(_early(0.36, 0.14, 0.06), 192, "4.6x"),
+    "gentle": Preset(_early(0.75, 0.5, 0.35), 192, "2x: 71.5 % right of 72.5 at 4K"),
+    "paper": Preset(((1 / 3, 0.25), (2 / 3, 0.125)), 0, "the paper's schedule, 2.2x"),
+    "balanced": Preset(_early(0.5, 0.25, 0.12), 192, "3.5x: 71.5 % at 4K, 69.5 of 69.2 at 8K"),
+    "aggressive": Preset(_early(0.36, 0.14, 0.06), 192, "4.6x: 69.1 % at 4K, 68.3 of 69.2 at 8K"),
 }
 DEFAULT_PRESET = "balanced"
 

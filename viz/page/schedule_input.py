@@ -10,7 +10,7 @@ import gradio as gr
 from sliminfer.errors import SlimError
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import PruneStep
-from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS
+from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, TUNED
 from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors import selector_class
 from sliminfer.selectors.budget import flop_speedup
@@ -59,6 +59,7 @@ def build(setup: Setup, layers: int) -> ScheduleInput:
         [(name.capitalize(), name) for name in (*PRESETS, CUSTOM)],
         value=preset_of(steps, layers, setup.model),
         label="Preset",
+        info="; ".join(f"{name}: {PRESETS[name].note}" for name in PRESETS if setup.model not in TUNED) or None,
         elem_id="preset",
         elem_classes="segmented",
     )
