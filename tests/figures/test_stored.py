@@ -61,7 +61,8 @@ def test_an_evaluation_gives_an_outcome_a_variant() -> None:
 
 @pytest.mark.parametrize("tokens", [1024, 4096])
 def test_methods_at_equal_flops_are_joined_budget_by_budget(tokens: int) -> None:
-    (study,) = (study for study in studies(FOLDER) if study.join == "methods" and study.context == tokens)
+    demo = [study for study in studies(FOLDER) if study.model == "demo"]
+    (study,) = (study for study in demo if study.join == "methods" and study.context == tokens)
     assert study.title == f"methods at equal FLOPs, demo, {tokens:,} tokens"
     methods = list(dict.fromkeys(outcome.name for outcome in study.outcomes))
     assert sorted(methods) == sorted(available())
@@ -78,6 +79,15 @@ def test_methods_at_equal_flops_are_joined_budget_by_budget(tokens: int) -> None
             assert drawn[name].y.tolist() == [outcome.accuracy for outcome in found]
             assert drawn[name].hovertext == tuple(outcome.setting for outcome in found)
         assert png_bytes(chart)
+
+
+def test_real_models_are_shown_and_times_of_a_shared_machine_say_so() -> None:
+    real = [study for study in studies(FOLDER) if study.model == "Qwen2.5-Coder-1.5B-Instruct"]
+    assert {study.context for study in real} == {4096, 8192, 32768}
+    assert all("60 processes shared the machine" in study.source for study in real)
+    for study in real:
+        best = {outcome.name: outcome.accuracy for outcome in reversed(study.outcomes)}
+        assert best["sliminfer"] >= best["full"] - 0.011
 
 
 def test_the_study_nearest_in_length_is_of_the_pages_model_and_of_all_methods() -> None:

@@ -121,6 +121,8 @@ def _study(data: Mapping[str, Any], context: int) -> Study:
         f"{data['model']} on {machine(data)}, prompts of {count(context)} tokens, "
         f"{plural(int(data.get('examples', 0)), 'example')} each of {', '.join(suites)}."
     )
+    if (processes := int(data.get("processes", 1))) > 1:
+        source += f" {count(processes)} processes shared the machine: its times compare with each other only."
     join: Join | None = "front" if "table" in data else "methods" if any(targets.values()) else None
     return Study(str(data["model"]), int(context), source, tuple(outcomes), join)
 
