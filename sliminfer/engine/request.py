@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 from sliminfer.errors import ConfigError
@@ -33,8 +34,16 @@ class Sampling:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in (("max_new_tokens", self.max_new_tokens), ("seed", self.seed)):
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise ConfigError(f"{name} is {value!r}: give a whole number.")
         if self.max_new_tokens < 1:
             raise ConfigError(f"{self.max_new_tokens} new tokens are no answer: ask for at least 1.")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"The seed is {self.seed}: give a whole number from 0 to {2**63 - 1:,}.")
+        for name, share in (("temperature", self.temperature), ("top_p", self.top_p)):
+            if isinstance(share, bool) or not isinstance(share, Real):
+                raise ConfigError(f"{name} is {share!r}: give a number.")
         if not 0.0 <= self.temperature <= 5.0 or not 0.0 < self.top_p <= 1.0:
             raise ConfigError("Temperature must lie between 0 and 5 and top-p above 0 and up to 1.")
 
@@ -128,6 +137,17 @@ class RunRequest:
     thinking: bool = False
 
     def __post_init__(self) -> None:
+        for name, text in (("document", self.document), ("question", self.question)):
+            if not isinstance(text, str):
+                raise ConfigError(f"The {name} is {text!r}: give a text.")
+            half = next((at for at, mark in enumerate(text) if "\ud800" <= mark <= "\udfff"), None)
+            if half is not None:
+                raise ConfigError(
+                    f"The {name} has half a character (a lone surrogate) at position {half:,}: decode it again, or "
+                    "remove that."
+                )
+        if not isinstance(self.config, SlimConfig):
+            raise ConfigError(f"The config is {self.config!r}: give a SlimConfig.")
         if not self.document.strip():
             raise ConfigError("The document is empty: upload, paste or choose one.")
         if not self.question.strip():
@@ -168,5 +188,7 @@ def in_tokens(prompt: Prompt, evidence: Sequence[Span]) -> tuple[Span, ...]:
     """
     try:
         return tuple(prompt.token_range(*span) for span in evidence)
+    except TypeError as error:
+        raise ConfigError(f"The evidence is {evidence!r}: give pairs of first and last character.") from error
     except ValueError as error:
         raise ConfigError(f"The evidence is not in the document: {error}.") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +37,8 @@ class PruneStep:
             raise ConfigError(
                 f"Prune layer {self.layer!r} is not a whole number of at least 1: layer 0 always sees the whole prompt."
             )
-        if isinstance(self.keep, bool) or not isinstance(self.keep, int | float) or not math.isfinite(self.keep):
+        number = isinstance(self.keep, int | float) and not isinstance(self.keep, bool)
+        if not number or (isinstance(self.keep, float) and not math.isfinite(self.keep)):
             raise ConfigError(f"Keep {self.keep!r} is not a number: give a fraction such as 0.25 or a token count.")
         if isinstance(self.keep, float) and not 0.0 < self.keep <= 1.0:
             raise ConfigError(
@@ -90,7 +91,7 @@ class SlimConfig:
 
     steps: tuple[PruneStep, ...] = ()
     method: str = "sliminfer"
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     block_size: int = 8
     unit_size: int = 1
     least_tokens: int = 0
@@ -106,9 +107,11 @@ class SlimConfig:
     decode_block_size: int = 32
     decode_unit_size: int = 8
     decode: str = "blocks"
-    decode_options: Mapping[str, Any] = field(default_factory=dict)
+    decode_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.steps, Iterable) or not all(isinstance(step, PruneStep) for step in self.steps):
+            raise ConfigError(f"steps is {self.steps!r}: give PruneSteps, as in (PruneStep(4, 0.25),).")
         object.__setattr__(self, "steps", tuple(self.steps))
         for name, least in (
             ("block_size", 1), ("unit_size", 1), ("least_tokens", 0), ("sink", 0), ("local", 1), ("query_window", 1),
@@ -186,8 +189,10 @@ class SlimConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SlimConfig:
         """The config written by `to_dict`; unknown fields are an error, missing ones take the default."""
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"{data!r} is no config: give a mapping as to_dict() makes it.")
         known = {f.name for f in fields(cls)}
-        unknown = sorted(set(data) - known)
+        unknown = sorted(map(str, set(data) - known))
         if unknown:
             raise ConfigError(f"Unknown setting {unknown[0]!r}: known are {', '.join(sorted(known))}.")
         values = dict(data)

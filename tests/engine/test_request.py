@@ -1,90 +1,52 @@
-"""What a request is made of: a document and a question become a prompt, and a ready prompt runs as well."""
+"""What can be asked: every wrong value is told in one sentence, where the request is made."""
 
 from __future__ import annotations
 
-import pickle
-from dataclasses import fields, replace
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from sliminfer.engine.engine import SlimEngine
-from sliminfer.engine.events import PromptReady, Side
-from sliminfer.engine.request import PromptRequest, Pruning, Request, RunRequest, Sampling, in_tokens
-from sliminfer.engine.result import RunResult
-from sliminfer.errors import ConfigError, SlimError
-from sliminfer.model.prompts import Prompt, build_prompt
-from sliminfer.schedule.config import PruneStep, SlimConfig
-from tests.tiny import tiny_loaded
-
-FACT = "The lamp was lit at nine. "
-DOCUMENT = "The north tower stood in the fog. " * 8 + FACT + "The keeper slept. " * 12
-SPAN = (DOCUMENT.index(FACT), DOCUMENT.index(FACT) + len(FACT))
-CONFIG = SlimConfig(steps=(PruneStep(2, 0.5),), block_size=8, local=16)
-OTHER = Sampling(max_new_tokens=3, temperature=2.0, top_p=0.9, seed=7, ignore_eos=True)
-REQUEST = RunRequest(DOCUMENT, "When?", CONFIG, 3, 2.0, 0.9, 7, (SPAN,), "torch", ignore_eos=True)
+from sliminfer.engine.request import RunRequest, Sampling
+from sliminfer.errors import ConfigError
+from tests.tiny import tiny_tokenizer
 
 
-@pytest.fixture(scope="module")
-def engine() -> SlimEngine:
-    return SlimEngine(tiny_loaded())
+def request(document: Any = "The lamp was lit at nine.", question: Any = "When?", **given: Any) -> RunRequest:
+    return RunRequest(document, question, **given)
 
 
-def tokens(engine: SlimEngine, request: Request, side: Side) -> tuple[int, ...]:
-    return RunResult.of(engine.run(request, side)).finished[side].metrics.token_ids
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: request(None), "The document is None: give a text"),
+        (lambda: request(question=5), "The question is 5: give a text"),
+        (lambda: request(b"bytes"), "give a text"),
+        (lambda: request("  "), "The document is empty"),
+        (lambda: request("The lamp \ud800 was lit."), "half a character .* at position 9"),
+        (lambda: request(question="When\udfff?"), "The question has half a character"),
+        (lambda: request(config=None), "give a SlimConfig"),
+        (lambda: request(max_new_tokens=2.5), "max_new_tokens is 2.5: give a whole number"),
+        (lambda: request(max_new_tokens=True), "max_new_tokens is True"),
+        (lambda: request(max_new_tokens=0), "ask for at least 1"),
+        (lambda: request(seed=1.5), "seed is 1.5"),
+        (lambda: request(seed=-1), "The seed is -1"),
+        (lambda: request(seed=2**70), "give a whole number from 0 to"),
+        (lambda: request(temperature="hot"), "temperature is 'hot'"),
+        (lambda: request(temperature=float("nan")), "between 0 and 5"),
+        (lambda: request(top_p=None), "top_p is None"),
+        (lambda: request(evidence=5).tokenized(tiny_tokenizer()), "The evidence is 5"),
+        (lambda: request(evidence=((900, 910),)).tokenized(tiny_tokenizer()), "not in the document"),
+        (lambda: request(evidence=((12, 4),)).tokenized(tiny_tokenizer()), "not in the document"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_a_sentence(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as refusal:
+        make()
+    assert "\n" not in str(refusal.value)
 
 
-def test_all_that_is_asked_reaches_the_engine(engine: SlimEngine) -> None:
-    tokenizer = engine.loaded.tokenizer
-    prompt = build_prompt(tokenizer, DOCUMENT, "When?")
-    ready = REQUEST.tokenized(tokenizer)
-    assert (ready.prompt, ready.sampling, ready.kernels) == (prompt, OTHER, "torch")
-    assert ready.pruning == Pruning(CONFIG, (prompt.token_range(*SPAN),))
-    assert ready.tokenize_s > 0
+def test_numbers_of_other_kinds_are_numbers() -> None:
+    import numpy as np
 
-
-@pytest.mark.parametrize("name", [field.name for field in fields(Sampling)])
-def test_every_word_of_sampling_is_one_of_a_request(name: str) -> None:
-    default, changed = Sampling(), replace(Sampling(), **{name: getattr(OTHER, name)})
-    assert default != changed
-    assert RunRequest("a", "b").sampling == default
-    assert RunRequest("a", "b", **{name: getattr(OTHER, name)}).sampling == changed
-
-
-@pytest.mark.parametrize("side", ["full", "pruned"])
-def test_a_ready_prompt_runs_as_the_document_it_was_made_of(engine: SlimEngine, side: Side) -> None:
-    prompt = build_prompt(engine.loaded.tokenizer, DOCUMENT, "When?")
-    ready = PromptRequest(prompt, OTHER, Pruning(CONFIG, in_tokens(prompt, [SPAN])))
-    assert tokens(engine, ready, side) == tokens(engine, REQUEST, side)
-
-
-@pytest.mark.parametrize("side", ["full", "pruned"])
-def test_bare_token_ids_run(engine: SlimEngine, side: Side) -> None:
-    prompt = Prompt.of_ids(range(3, 203), question_tokens=10)
-    assert (len(prompt), prompt.question) == (200, (190, 200))
-    assert len(tokens(engine, PromptRequest(prompt, OTHER, Pruning(CONFIG)), side)) == 3
-
-
-def test_what_is_prepared_once_is_not_tokenised_again(engine: SlimEngine) -> None:
-    ready = engine.prepare(REQUEST)
-    assert engine.prepare(ready) is ready
-    for event in engine.compare(ready):
-        if isinstance(event, PromptReady):
-            assert event.prompt is ready.prompt
-            assert event.tokenize_s == ready.tokenize_s
-    other = ready.under(SlimConfig())
-    assert other.pruning == Pruning(SlimConfig(), ready.pruning.evidence)
-    assert replace(other, pruning=ready.pruning) == ready
-    assert pickle.loads(pickle.dumps(ready)) == ready
-
-
-def test_what_cannot_be_asked_is_refused_with_a_sentence(engine: SlimEngine) -> None:
-    prompt = build_prompt(engine.loaded.tokenizer, DOCUMENT, "When?")
-    with pytest.raises(ConfigError, match="evidence is not in the document"):
-        engine.prepare(replace(REQUEST, evidence=((10**6, 10**6 + 1),)))
-    for span in ((5, 5), (-1, 3), (0, len(prompt) + 1)):
-        with pytest.raises(ConfigError, match="not in the prompt"):
-            PromptRequest(prompt, pruning=Pruning(evidence=(span,)))
-    with pytest.raises(ConfigError, match="prompt is empty"):
-        PromptRequest(Prompt.of_ids([], 0))
-    with pytest.raises(SlimError, match="reads at most"):
-        engine.run(PromptRequest(Prompt.of_ids(range(3, 203), 10), Sampling(5000)))
+    assert Sampling(max_new_tokens=np.int64(5), temperature=1).max_new_tokens == 5

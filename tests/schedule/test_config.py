@@ -71,6 +71,18 @@ def test_steps_parse_what_they_print(pairs: list[tuple[int, Any]]) -> None:
     assert [(s.layer, s.keep) for s in parse_steps(text)] == pairs
 
 
+def test_a_count_beyond_every_number_of_tokens_keeps_the_whole_prompt() -> None:
+    assert PruneStep(1, 10**400).budget_tokens(1000) == 1000
+    assert SlimConfig(steps=(PruneStep(1, 0.5),), active=10**400).active == 10**400
+
+
+def test_equal_configs_hash_alike_whatever_their_options() -> None:
+    one, other = (SlimConfig(steps=(PruneStep(2, 0.5),), options={"half_life": 8}) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert len({one, other, one.with_changes(block_size=16)}) == 2
+
+
 @pytest.mark.parametrize("layers", [1, 2, 3, 4, 12, 16, 28, 80])
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_fit_models_of_any_depth(name: str, layers: int) -> None:
@@ -89,6 +101,11 @@ def test_presets_fit_models_of_any_depth(name: str, layers: int) -> None:
         (lambda: PruneStep(2, -3), "not a positive token count"),
         (lambda: PruneStep(2, float("nan")), "not a number"),
         (lambda: PruneStep(2, "half"), "not a number"),  # type: ignore[arg-type]
+        (lambda: PruneStep(2, None), "not a number"),  # type: ignore[arg-type]
+        (lambda: SlimConfig(steps=5), "steps is 5: give PruneSteps"),  # type: ignore[arg-type]
+        (lambda: SlimConfig(steps=((2, 0.5),)), "give PruneSteps"),  # type: ignore[arg-type]
+        (lambda: SlimConfig.from_dict(5), "5 is no config"),  # type: ignore[arg-type]
+        (lambda: SlimConfig.from_dict({1: 2}), "Unknown setting '1'"),  # type: ignore[dict-item]
         (lambda: SlimConfig(steps=(PruneStep(4, 0.5), PruneStep(3, 0.25))), "must rise"),
         (lambda: SlimConfig(steps=(PruneStep(3, 0.25), PruneStep(4, 0.5))), "must not grow"),
         (lambda: SlimConfig(block_size=0), "block_size is 0"),
