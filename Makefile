@@ -47,6 +47,7 @@ bench: .venv/.dev  ## the timed measurements, on an otherwise idle machine
 
 harden: .venv/.dev  ## long fuzzing, soak and fault runs
 	$(RUN) -m tests.harden.fuzz_documents --count 10000
+	$(RUN) -m tests.harden.fuzz_calls --count 10000
 	$(RUN) -m tests.harden.soak --clients 50 --minutes 10
 	$(RUN) -m tests.harden.sequential --runs 1000
 	$(RUN) -m tests.harden.stops --times 200

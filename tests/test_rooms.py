@@ -18,6 +18,7 @@ NAMES_ONLY = {"sliminfer", "viz"}
 FORBIDDEN = {
     "sliminfer": {"gradio", "plotly", "viz"},
     "viz.figures": {"gradio"},
+    "viz.door": {"gradio", "torch"},
     "kernels": {"sliminfer", "viz", "transformers"},
 }
 

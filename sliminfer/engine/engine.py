@@ -145,7 +145,7 @@ class SlimEngine:
                     )
                 else:
                     outcome = "failed"
-                    told = f"The {side} run failed ({type(error).__name__}: {error}): try again."
+                    told = f"The {side} run failed ({type(error).__name__}): try again; the log says where."
                     _log.exception("a %s run failed", side)
                 yield Failed(side, run.elapsed(), told)
             finally:

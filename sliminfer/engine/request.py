@@ -13,6 +13,8 @@ from sliminfer.model.prompts import Prompt, build_prompt
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
 
+LEAST_TEMPERATURE = 0.01  # below it logits over temperature overflow, and the answer is the greedy one anyway
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -46,6 +48,12 @@ class Sampling:
                 raise ConfigError(f"{name} is {share!r}: give a number.")
         if not 0.0 <= self.temperature <= 5.0 or not 0.0 < self.top_p <= 1.0:
             raise ConfigError("Temperature must lie between 0 and 5 and top-p above 0 and up to 1.")
+        if 0.0 < self.temperature < LEAST_TEMPERATURE:
+            raise ConfigError(
+                f"Temperature {self.temperature:g} leaves one token only: take 0, or at least {LEAST_TEMPERATURE:g}."
+            )
+        object.__setattr__(self, "temperature", float(self.temperature))  # JSON's 1 is as good as 1.0
+        object.__setattr__(self, "top_p", float(self.top_p))
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def log_as_json(stream: TextIO | None = None, level: int = logging.INFO) -> logg
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)  # they quote values, and would go to standard error as they are
     for name in ("sliminfer", "viz"):
         logging.getLogger(name).setLevel(level)
     return handler

@@ -220,11 +220,19 @@ class SlimConfig:
 
 
 
+MOST_CHARACTERS = 4_000  # of prune steps as text: some 400 steps
+
+
 def parse_steps(text: str) -> tuple[PruneStep, ...]:
     """Prune steps from the command line's form `LAYER:KEEP,LAYER:KEEP`, as in `4:0.25,8:0.125`.
 
     A keep without a point is a token count ("4:2048"), one with a point or a percent sign a fraction.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(
+            f"The prune steps take {len(text):,} characters, and no model has layers for more than {MOST_CHARACTERS:,}"
+            ": give fewer."
+        )
     steps = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         layer_text, colon, keep_text = part.partition(":")

@@ -43,12 +43,16 @@ class Server:
         self.log = (folder / "server.log").open("ab")
         self.process = self._start()
 
+    @property
+    def program(self) -> list[str]:
+        """What is run, from the checkout."""
+        program = [sys.executable, "app.py", "--model", str(self.model), "--port", str(self.port)]
+        return [*program, "--device", "cpu", "--dtype", "float32"]
+
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "TMPDIR": str(self.temporary), "GRADIO_ANALYTICS_ENABLED": "False"}
-        program = [sys.executable, "app.py", "--model", str(self.model), "--port", str(self.port)]
         return subprocess.Popen(
-            [*program, "--device", "cpu", "--dtype", "float32"],
-            cwd=ROOT, env=environment, stdout=self.log, stderr=self.log, start_new_session=True,
+            self.program, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log, start_new_session=True,
         )  # fmt: skip
 
     def wait(self) -> None:

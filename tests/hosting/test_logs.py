@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,7 @@ def written() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     log_as_json(stream)
     yield stream
+    logging.captureWarnings(False)
     root.handlers[:] = before
     root.setLevel(level)
 
@@ -58,6 +60,16 @@ def test_an_error_is_told_by_kind_and_place_only(written: io.StringIO) -> None:
     assert ours["event"] == "it failed"
     assert "test_logs.py" in str(ours["at"])
     assert SECRET not in written.getvalue()
+
+
+def test_warnings_are_told_without_their_words(written: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn(f"{SECRET} is out of range", stacklevel=1)
+    [line] = lines(written)
+    assert line["logger"] == "py.warnings"
+    assert SECRET not in written.getvalue() + capsys.readouterr().err
 
 
 def test_only_known_fields_are_written(written: io.StringIO) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -49,7 +48,7 @@ def test_a_click_is_cut_off_once(page: PublicPage, callback: str) -> None:
     visit.choose(source="Paste", paste=long_text(LONG), question=QUESTION, phrase="The code of the gate is 48213")
     visit.values[visit.part("Runs of each side")] = 9
     visit.values[visit.part("every-layer")] = True
-    event = visit.event(callback) if callback != "run" else named(visit, "run")
+    event = visit.called("run") if callback == "run" else visit.event(callback)
     visit.join(event).raise_for_status()
     while not page.site.shelf.busy:
         time.sleep(0.01)
@@ -57,8 +56,3 @@ def test_a_click_is_cut_off_once(page: PublicPage, callback: str) -> None:
     said = [message for message in visit.stream() if message["msg"] == "process_completed"]
     assert said[-1]["success"]
     assert callback == "measure-diffusion" or f"longer than {SECONDS:g} s, which is this page" in str(said)
-
-
-def named(visit: Visit, callback: str) -> dict[str, Any]:
-    """The event with that callback; a click on Run is checked before, by another."""
-    return next(event for event in visit.config["dependencies"] if event["api_name"] == callback)

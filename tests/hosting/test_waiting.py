@@ -12,7 +12,7 @@ import pytest
 
 from tests.documents.test_safely import SLOW_PDF
 from tests.hosting.public_page import PublicPage, Stranger, public_page
-from viz.page.client import client_of
+from viz.door.client import client_of
 from viz.page.health import health_report
 from viz.page.stream import ENGINE_QUEUE
 from viz.page.waiting import Places

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import httpx
 import pytest
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 
+from viz.door.gate import gate
+from viz.page.blocks import StudioBlocks
 from viz.page.compat import (
     Event,
     Queue,
@@ -21,6 +25,7 @@ from viz.page.compat import (
     put_queue,
     refuse_events,
     running_events,
+    server_functions,
     takes_events,
     upload_folder,
     waiting_events,
@@ -163,3 +168,51 @@ def test_events_are_told_apart_by_their_session_and_end_with_it(slow: Slow) -> N
     asyncio.run(queue.clean_events(session_hash=session))
     assert not running[0].alive
     assert waiting_events(slow.page) == 0
+
+
+def test_a_component_tells_which_functions_its_script_may_call() -> None:
+    def tile(call: dict[str, Any]) -> str:
+        return str(call)
+
+    with gr.Blocks():
+        part, plain = gr.HTML("", server_functions=[tile]), gr.HTML("")
+    assert server_functions(part) == {"tile"}
+    assert server_functions(plain) == frozenset()
+
+
+def test_an_app_s_finished_stack_can_be_put_inside_a_layer() -> None:
+    """From its lifespan, which is how `viz.door.gate` comes to stand outside of all that Gradio does."""
+    seen: list[str] = []
+
+    def layer(app: Any) -> Any:
+        async def outer(scope: Any, receive: Any, send: Any) -> None:
+            seen.append(scope["path"])
+            await app(scope, receive, send)
+
+        return outer
+
+    with gr.Blocks() as page:
+        gr.HTML("here")
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, app_kwargs={"lifespan": gate([layer])})
+    try:
+        assert httpx.get(f"{url}config").status_code == 200
+        assert "/config" in seen
+    finally:
+        page.close(verbose=False)
+
+
+def test_faults_of_events_pass_one_place() -> None:
+    """`StudioBlocks` stands there to keep what was sent out of the log."""
+
+    def break_down(number: int) -> int:
+        raise KeyError(number)
+
+    with StudioBlocks() as page:
+        gr.api(break_down, api_name="break_down")
+    page.queue()
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        with pytest.raises(AppError, match=r"Something unforeseen went wrong \(KeyError\)"):
+            Client(url, verbose=False).predict(1, api_name="/break_down")
+    finally:
+        page.close(verbose=False)

@@ -43,7 +43,11 @@ class Visit:
         for event in self.config["dependencies"]:
             if triggered in [list(target) for target in event["targets"]]:
                 return dict(event)
-        return dict(next(event for event in self.config["dependencies"] if event["api_name"] == name))
+        return self.called(name)
+
+    def called(self, callback: str) -> dict[str, Any]:
+        """The first event whose callback has that name."""
+        return dict(next(event for event in self.config["dependencies"] if event["api_name"] == callback))
 
     def body(self, event: dict[str, Any]) -> dict[str, Any]:
         """What a browser would send for `event` now."""

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from sliminfer.documents import parse_document_safely
-from sliminfer.errors import SlimError
+from sliminfer.errors import DocumentError, SlimError
+from viz.page.arguments import typed
 from viz.page.asking import beats
 from viz.page.compat import upload_folder
 from viz.page.session import ResultStore
@@ -21,6 +22,7 @@ from viz.page.stream import READERS, READING_QUEUE
 
 T = TypeVar("T")
 
+MOST_TOKENS = 10_000_000  # of a prompt that anybody may ask about
 STOPPED = "The page stopped this before its end: call again."
 
 
@@ -36,13 +38,9 @@ def add(site: Site) -> None:
         Returns:
             text, name, kind, encoding, pages, characters, tokens, and warnings about what was lost on the way.
         """
-        path = Path(file["path"]).resolve()
-        # Gradio hands the path of a plain endpoint on as the caller wrote it.
-        if not path.is_relative_to(upload_folder()):
-            raise gr.Error("Only an uploaded file can be read: upload it first.", print_exception=False)
         try:
-            name = str(file.get("orig_name") or path.name)
-            document = parse_document_safely(path.read_bytes(), name, site.document_limits)
+            data, name = uploaded(file, site.upload_limit)
+            document = parse_document_safely(data, name, site.document_limits)
         except SlimError as error:
             raise gr.Error(str(error), print_exception=False) from None
         return {
@@ -66,6 +64,9 @@ def add(site: Site) -> None:
             One entry a model: name, layers, parameters, context in tokens, bytes needed, and fault (empty if
             it fits).
         """
+        if not 0 <= tokens <= MOST_TOKENS:
+            told = f"tokens must lie between 0 and {MOST_TOKENS:,}: give another number."
+            raise gr.Error(told, print_exception=False)
         return [
             {
                 "name": offer.name,
@@ -78,8 +79,27 @@ def add(site: Site) -> None:
             for offer in site.offers(tokens)
         ]
 
-    gr.api(read_document, concurrency_id=READING_QUEUE, concurrency_limit=READERS)
-    gr.api(models, queue=False)
+    gr.api(typed(read_document), concurrency_id=READING_QUEUE, concurrency_limit=READERS)
+    gr.api(typed(models), queue=False)
+
+
+def uploaded(file: Any, most: int) -> tuple[bytes, str]:
+    """Bytes and name of an uploaded file, at most a byte over the limit. Raises DocumentError for anything else.
+
+    Gradio hands what a plain endpoint gets on as the caller wrote it.
+    """
+    told = DocumentError("Only an uploaded file can be read: upload it first.")
+    if not isinstance(file, dict) or not isinstance(file.get("path"), str):
+        raise told
+    try:
+        path = Path(file["path"]).resolve()
+        if not path.is_relative_to(upload_folder()):
+            raise told
+        with path.open("rb") as stream:
+            data = stream.read(most + 1)
+    except (OSError, ValueError) as error:  # gone by now, a folder, or no name of a file at all
+        raise told from error
+    return data, str(file.get("orig_name") or path.name)
 
 
 def watched(site: Site, start: Callable[[], Iterator[T]]) -> Iterator[tuple[T, ...]]:

@@ -14,6 +14,7 @@ from sliminfer.engine.side_result import SideResult
 from sliminfer.schedule.config import SlimConfig, parse_steps
 from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.page.api import STOPPED, watched
+from viz.page.arguments import typed
 from viz.page.site import Site
 from viz.page.stream import plain_message
 
@@ -92,7 +93,7 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             raise gr.Error(STOPPED, print_exception=False)
         yield result.to_dict(name, config)
 
-    return compare
+    return typed(compare)
 
 
 def progress(side: SideResult) -> dict[str, Any]:

@@ -21,6 +21,7 @@ __all__ = [
     "put_queue",
     "refuse_events",
     "running_events",
+    "server_functions",
     "takes_events",
     "upload_folder",
     "waiting_events",
@@ -45,6 +46,11 @@ def waiting_events(page: gr.Blocks) -> int:
 def running_events(page: gr.Blocks) -> int:
     """Events of `page` under way."""
     return sum(job is not None for job in page._queue.active_jobs)
+
+
+def server_functions(part: Any) -> frozenset[str]:
+    """Names of the functions that the script of a component may call."""
+    return frozenset(name for name in dir(part) if getattr(getattr(part, name, None), "_is_server_fn", False))
 
 
 def takes_events(page: gr.Blocks) -> bool:

@@ -12,6 +12,7 @@ from sliminfer.diffusion.plan import DiffusionPlan
 from sliminfer.diffusion.result import DiffusionResult
 from sliminfer.engine.request import RunRequest
 from viz.page.api import STOPPED, watched
+from viz.page.arguments import typed
 from viz.page.passage import find_passage
 from viz.page.site import Site
 from viz.page.stream import plain_message
@@ -67,4 +68,4 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             raise gr.Error(STOPPED, print_exception=False)
         yield result.to_dict()
 
-    return diffusion
+    return typed(diffusion)

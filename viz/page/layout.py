@@ -10,6 +10,7 @@ import gradio as gr
 
 from viz.figures.theme import script
 from viz.page import api, controls, preset_input, run_bar, share, theme
+from viz.page.blocks import StudioBlocks
 from viz.page.desk import QUIET, Desk
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
@@ -34,7 +35,9 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
     tokens = site.count_tokens("" if document is None else document.text)
     shape = site.known(site.start.model).shape
     first = Visitor(document=document, tokens=tokens)
-    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)) as page:
+    with StudioBlocks(
+        title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)
+    ) as page:
         visitor = gr.State(first, time_to_live=TIME_TO_LIVE_S)
         gr.HTML(_header(site.upload_limit), elem_id="masthead", apply_default_css=False, js_on_load=script("selection"))
         with gr.Row(elem_id="workbench", equal_height=False):

@@ -13,14 +13,12 @@ from sliminfer.engine.limits import RunLimits
 from sliminfer.errors import ModelError
 from sliminfer.hosting import Limits, Profile
 from sliminfer.model.known import KnownModel, known_models
+from viz.door.gate import gate
 from viz.page import layout
-from viz.page.admission import Admission
-from viz.page.bodies import BodyLimits, BoundedBodies
 from viz.page.compat import put_queue
 from viz.page.examples import Example, examples
-from viz.page.gate import Layer, gate
+from viz.page.front import layers
 from viz.page.health import health_route
-from viz.page.listening import Listening
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
 from viz.page.site import Site
@@ -95,14 +93,14 @@ def serve(
     """
     page = layout.build(site, tabs)
     places = Places(MOST_WAITING) if profile is None else _places(profile.limits)
-    page.queue(default_concurrency_limit=len(site.shelf.devices))
+    page.queue(api_open=False, default_concurrency_limit=len(site.shelf.devices))
     queue = VisitorQueue(page, places, len(site.shelf.devices))
     put_queue(page, queue)
     launch = layout.launch_options(site) | {
         "prevent_thread_lock": True,
         "app_kwargs": {
             "routes": [health_route(site, page)],
-            "lifespan": gate(_layers(site, queue, profile is not None), [queue.drop_unheard]),
+            "lifespan": gate(layers(site, page, queue, profile is not None), [queue.drop_unheard]),
         },
         **options,
     }
@@ -112,10 +110,3 @@ def serve(
 
 def _places(limits: Limits) -> Places:
     return Places(limits.queue_size, limits.per_client)
-
-
-def _layers(site: Site, queue: VisitorQueue, hosted: bool) -> tuple[Layer, ...]:
-    """What every request passes, outermost first. On a machine of one's own all clients are its owner."""
-    bodies = BodyLimits.of(site)
-    inner: tuple[Layer, ...] = (lambda app: BoundedBodies(app, bodies), lambda app: Listening(app, queue))
-    return (Admission, *inner) if hosted else inner

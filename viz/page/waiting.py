@@ -17,7 +17,7 @@ from typing import Any
 
 import gradio as gr
 
-from viz.page.client import client_of
+from viz.door.client import client_of
 from viz.page.compat import Event, EventQueue, Queue, concurrency_id
 
 HEARD_WITHIN_S = 15.0  # to call by hand, with two commands of curl, takes a few
@@ -95,6 +95,11 @@ class VisitorQueue(Queue):
         if unread is not None and unread.qsize() > MOST_UNREAD:
             event.alive = False
         super().send_message(event, event_message)
+
+    def session_of(self, event: str) -> str:
+        """The session that event belongs to; an event of no session is one of its own."""
+        known = self.event_ids_to_events.get(event)
+        return event if known is None else str(known.session_hash)
 
     @contextmanager
     def listening(self, session: str) -> Iterator[None]:

@@ -11,8 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sliminfer.documents.document import MIB
-from viz.page.gate import refusal
-from viz.page.site import Site
+from viz.door.gate import refusal
 
 ESCAPED_BYTES = 6  # a character of JSON, where its sender writes it as \\u1234
 SMALL_BYTES = 64 * 1024  # a call that carries no document
@@ -33,9 +32,9 @@ class BodyLimits:
     small: int = SMALL_BYTES
 
     @classmethod
-    def of(cls, site: Site) -> BodyLimits:
-        """What the page's own limits on a document make of a request's body."""
-        return cls(text=ESCAPED_BYTES * site.longest_text + OTHER_BYTES, upload=site.upload_limit + OTHER_BYTES)
+    def of(cls, characters: int, upload: int) -> BodyLimits:
+        """Limits for documents of up to so many `characters` as text, and files of up to `upload` bytes."""
+        return cls(text=ESCAPED_BYTES * characters + OTHER_BYTES, upload=upload + OTHER_BYTES)
 
     def at(self, path: str) -> int:
         """Most bytes of a body that is sent to `path`."""

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from viz.page.waiting import VisitorQueue
 
 _OF_SESSION = "/gradio_api/queue/data"
 _OF_EVENT = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/([^/]+)/?")
 
 
+class Heard(Protocol):
+    """A queue that counts its listeners."""
+
+    def session_of(self, event: str) -> str:
+        """The session that event belongs to; an event of no session is one of its own."""
+        ...
+
+    def listening(self, session: str) -> AbstractContextManager[None]:
+        """The block is the time for which somebody listens to the events of `session`."""
+        ...
+
+
 class Listening:
     """Tells the queue for how long each stream of events is open."""
 
-    def __init__(self, app: ASGIApp, queue: VisitorQueue) -> None:
+    def __init__(self, app: ASGIApp, queue: Heard) -> None:
         self._app, self._queue = app, queue
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,10 +42,9 @@ class Listening:
     def _session(self, scope: Scope) -> str | None:
         """The session whose events the request asks for; None for a request for anything else."""
         if scope["path"].rstrip("/") == _OF_SESSION:
-            query = parse_qs(scope["query_string"].decode("latin-1"))
+            query: dict[str, list[str]] = parse_qs(scope["query_string"].decode("latin-1"))
             return query.get("session_hash", [""])[0]
         asked = _OF_EVENT.fullmatch(scope["path"])
         if asked is None:
             return None
-        event = self._queue.event_ids_to_events.get(asked[1])
-        return asked[1] if event is None else event.session_hash
+        return self._queue.session_of(asked[1])

@@ -6,8 +6,8 @@ from collections import Counter
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from viz.page.client import client_of
-from viz.page.gate import refusal
+from viz.door.client import client_of
+from viz.door.gate import refusal
 
 AT_ONCE = 32  # requests of one client: a browser sends 6, and keeps two streams open for each of its tabs
 

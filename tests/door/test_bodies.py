@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from tests.page.serving import QUESTION, Served
-from viz.page.bodies import UPLOAD, BodyLimits, BoundedBodies
+from viz.door.bodies import UPLOAD, BodyLimits, BoundedBodies
 
 LIMITS = BodyLimits(text=1000, upload=5000, small=100)
 PATHS = {"/gradio_api/call/compare": 1000, UPLOAD: 5000, "/gradio_api/component_server": 100}

@@ -1,0 +1,47 @@
+"""The door of one page: the layers of `viz.door` with this page's own limits, events and endpoints."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from viz.door.admission import Admission
+from viz.door.bodies import BodyLimits, BoundedBodies
+from viz.door.calls import CheckedCalls, Endpoint, Served
+from viz.door.gate import Layer
+from viz.door.listening import Listening
+from viz.door.quiet import Quiet
+from viz.door.routes import OpenRoutes
+from viz.page.compat import server_functions
+from viz.page.site import Site
+from viz.page.waiting import VisitorQueue
+
+
+def layers(site: Site, page: gr.Blocks, queue: VisitorQueue, hosted: bool) -> tuple[Layer, ...]:
+    """What every request passes, outermost first. On a machine of one's own all clients are its owner."""
+    bodies, served = BodyLimits.of(site.longest_text, site.upload_limit), served_by(page)
+    inner: tuple[Layer, ...] = (
+        lambda app: BoundedBodies(app, bodies),
+        lambda app: CheckedCalls(app, served),
+        lambda app: Listening(app, queue),
+    )
+    return (Quiet, OpenRoutes, *((Admission,) if hosted else ()), *inner)
+
+
+def served_by(page: gr.Blocks) -> Served:
+    """What can be called on `page`."""
+    endpoints = page.get_api_info()["named_endpoints"]
+    functions = {number: server_functions(part) for number, part in page.blocks.items()}
+    return Served(
+        events={number: len(event.inputs) for number, event in page.fns.items() if event.fn is not None},
+        endpoints={
+            name.lstrip("/"): Endpoint(
+                inputs=len(endpoint["parameters"]),
+                names=frozenset(each["parameter_name"] for each in endpoint["parameters"]),
+                required=frozenset(
+                    each["parameter_name"] for each in endpoint["parameters"] if not each["parameter_has_default"]
+                ),
+            )
+            for name, endpoint in endpoints.items()
+        },
+        functions={number: names for number, names in functions.items() if names},
+    )
