@@ -14,7 +14,7 @@ from sliminfer.schedule.config import PruneStep, SlimConfig
 from viz.page.preset_input import setup_of_preset
 from viz.page.setup import Setup
 
-NOW = Setup(question="Who?", seed=3)
+NOW = Setup(model="another", question="Who?", seed=3)
 CONFIG = SlimConfig(steps=(PruneStep(4, 0.35), PruneStep(8, 0.175)), block_size=64, local=32, active=0.5)
 
 
@@ -31,6 +31,15 @@ def test_a_preset_of_tune_becomes_the_setup() -> None:
     assert setup_of_preset(json.dumps(CONFIG.to_dict()).encode(), NOW, 12) == (setup, "")
 
 
+def test_a_preset_of_the_demo_model_brings_that_models_rule() -> None:
+    demo = Setup(question="Who?")
+    config = SlimConfig.preset("balanced", 12, "demo")
+    setup, _ = setup_of_preset(written(config), demo, 12)
+    assert setup.config() == config
+    with pytest.raises(ConfigError, match="sets aggregate, options, which"):
+        setup_of_preset(written(config), NOW, 12)
+
+
 def test_keeps_between_the_sliders_stops_are_rounded_up() -> None:
     config = SlimConfig(steps=(PruneStep(4, 0.0625), PruneStep(8, 0.03125)))
     setup, said = setup_of_preset(written(config), NOW, 12)
@@ -42,7 +51,7 @@ def test_keeps_between_the_sliders_stops_are_rounded_up() -> None:
     ("changes", "words"),
     [
         ({"method": "fastkv"}, "sets method,"),
-        ({"unit_size": 4, "aggregate": "max"}, "sets aggregate, unit_size,"),
+        ({"unit_size": 4, "aggregate": "mean"}, "sets aggregate, unit_size,"),
         ({"steps": [{"layer": 12, "keep": 0.5}]}, "does not exist"),
         ({"steps": [{"layer": 4, "keep": 512}]}, "keeps in percent"),
         ({"steps": []}, "1 to 3 prune steps"),
@@ -77,4 +86,5 @@ def test_whatever_stands_in_a_config_it_is_taken_or_refused(name: str, value: An
         setup, _ = setup_of_preset(data, NOW, 12)
     except ConfigError:
         return  # any other error fails the test
-    assert setup.config().to_dict()[name] == value or name in ("steps", "active", "decode_unit_size")
+    taken = setup.config().to_dict()[name]
+    assert taken == value or name in ("steps", "active", "decode_unit_size")

@@ -72,7 +72,7 @@ def setup_of_preset(data: bytes, setup: Setup, layers: int) -> tuple[Setup, str]
         )
     steps = tuple(PruneStep(step.layer, math.ceil(400 * step.keep - 1e-9) / 400) for step in config.steps)
     shared = {f.name for f in fields(Setup)} & {f.name for f in fields(SlimConfig)} - {"steps", "active"}
-    changes = {name: getattr(config, name) for name in shared}
+    changes = {name: getattr(config, name) for name in shared} | {"query_window": config.query_window or 0}
     made = replace(setup, steps=steps, active=1.0 if config.active is None else config.active, **changes)
     found, wanted = made.config().to_dict(), replace(config, steps=steps).to_dict()
     beyond = sorted(name for name in wanted if found[name] != wanted[name])
