@@ -130,11 +130,12 @@ def test_a_suggested_question_is_one_click(open_page: Open) -> None:
 
 def test_presets_and_sliders_agree(open_page: Open) -> None:
     tab = open_page()
-    tab.get_by_role("radio", name="Gentle").check(force=True)
-    expect(tab.locator("#schedule")).to_contain_text("from layer 6 on")  # the demo model has a gentle one of its own
-    expect(tab.locator("#step-2")).to_be_hidden()
-    tab.get_by_role("radio", name="2", exact=True).check(force=True)
+    tab.get_by_role("radio", name="Paper").check(force=True)
+    expect(tab.locator("#schedule")).to_contain_text("from layer 4 on")
     expect(tab.locator("#step-2")).to_be_visible()
+    expect(tab.locator("#step-3")).to_be_hidden()
+    tab.get_by_role("radio", name="3", exact=True).check(force=True)
+    expect(tab.locator("#step-3")).to_be_visible()
     expect(tab.get_by_role("radio", name="Custom")).to_be_checked()
 
 
