@@ -45,7 +45,11 @@ bench: .venv/.dev  ## the timed measurements, on an otherwise idle machine
 	$(RUN) -m benchmarks.page --json runs/page.json
 	$(RUN) benchmarks/figures.py --json runs/figures.json
 
-harden: .venv/.dev  ## long fuzzing, soak and fault runs
+runs/harness: tests/harden/harness_requirements.txt .venv/.dev
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ -r $<
+	@touch $@
+
+harden: .venv/.dev runs/harness  ## long fuzzing, soak and fault runs
 	$(RUN) -m tests.harden.fuzz_documents --count 10000
 	$(RUN) -m tests.harden.fuzz_calls --count 10000
 	$(RUN) -m tests.harden.soak --clients 50 --minutes 10
@@ -53,6 +57,7 @@ harden: .venv/.dev  ## long fuzzing, soak and fault runs
 	$(RUN) -m tests.harden.stops --times 200
 	$(RUN) -m tests.harden.killed --times 5
 	$(RUN) -m tests.harden.guided --runs 100000
+	PYTHONPATH=runs/harness $(RUN) -m tests.harden.harness
 	$(RUN) -m tests.harden.audit
 	$(RUN) -m bandit --quiet --configfile pyproject.toml --recursive sliminfer viz kernels app.py
 
