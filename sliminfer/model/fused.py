@@ -21,15 +21,13 @@ from transformers.cache_utils import Cache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sliminfer.model.attention import SDPA, cudnn_where_it_pays
+from sliminfer.model.families import FAMILIES
 from sliminfer.ops import dispatch as ops
 from sliminfer.ops.compat import attention_backend, forward_hooks, has_amx
 from sliminfer.ops.linear import linear
 from sliminfer.ops.row_attention import row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
 from sliminfer.schedule.memory import MLP_SLICES
-
-# model_type -> prefix of its class names. All of them norm, rotate and gate alike; Phi-3 fuses projections.
-_FAMILIES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "mistral": "Mistral", "phi3": "Phi3"}
 
 
 def fused_layers(layers: Sequence[nn.Module]) -> list[FusedLayer | None]:
@@ -41,7 +39,7 @@ def fused_layers(layers: Sequence[nn.Module]) -> list[FusedLayer | None]:
 def is_known(layer: nn.Module) -> bool:
     """Whether `layer` and its parts are the unmodified classes of a known family, with SiLU gating."""
     home = type(layer).__module__
-    prefix = _FAMILIES.get(home.rpartition(".modeling_")[2])
+    prefix = _prefix(layer)
     if prefix is None or home != f"transformers.models.{prefix.lower()}.modeling_{prefix.lower()}":
         return False
     parts: dict[str, nn.Module | None] = {
@@ -62,8 +60,9 @@ def is_known(layer: nn.Module) -> bool:
 
 def is_known_norm(norm: nn.Module) -> bool:
     """Whether `norm` is the unmodified RMSNorm of a known family, with nothing attached."""
-    prefix = _FAMILIES.get(type(norm).__module__.rpartition(".modeling_")[2], "no other ")
-    return type(norm).__name__ == f"{prefix}RMSNorm" and "forward" not in vars(norm) and not any(forward_hooks(norm))
+    prefix = _prefix(norm)
+    known = prefix is not None and type(norm).__name__ == f"{prefix}RMSNorm"
+    return known and "forward" not in vars(norm) and not any(forward_hooks(norm))
 
 
 class FusedLayer:
@@ -195,6 +194,12 @@ class FusedLayer:
             gate = linear(mlp.gate_proj, normed, self.workspace, "gate")
             up = linear(mlp.up_proj, normed, self.workspace, "up")
         return linear(mlp.down_proj, ops.swiglu(gate, up), self.workspace, "down")
+
+
+def _prefix(module: nn.Module) -> str | None:
+    """What the class names of the known family in whose file `module` is defined begin with."""
+    family = FAMILIES.get(type(module).__module__.rpartition(".modeling_")[2])
+    return None if family is None else family.fused
 
 
 @cache

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sliminfer.errors import ModelError
+from sliminfer.model.families import shape_of
 from sliminfer.model.gguf_config import gguf_config
 from sliminfer.model.gguf_header import read_gguf_header
 from sliminfer.model.loading import DEMO_FOLDER, DEMO_MODEL, read_config
@@ -58,9 +59,9 @@ def known_models() -> dict[str, KnownModel]:
     """All known models by name, first those that are here: the shipped one, and SmolLM2 where it is installed."""
     here: dict[str, KnownModel] = {}
     if (DEMO_FOLDER / "config.json").is_file():
-        here[DEMO_MODEL] = KnownModel(DEMO_MODEL, ModelShape.of(read_config(DEMO_MODEL)), "ships with the project")
+        here[DEMO_MODEL] = KnownModel(DEMO_MODEL, shape_of(read_config(DEMO_MODEL)), "ships with the project")
     if (file := installed_smollm2()) is not None:
         with suppress(ModelError):  # a file that cannot be read is no offer
-            shape = ModelShape.of(gguf_config(read_gguf_header(file)))
+            shape = shape_of(gguf_config(read_gguf_header(file)))
             here[SMOLLM2] = KnownModel(SMOLLM2, shape, "installed")
     return here | KNOWN

@@ -13,7 +13,7 @@ from sliminfer.assets import ASSETS
 from sliminfer.errors import ModelError
 from sliminfer.model.attention import check_attention, choose_attention, describe_attention
 from sliminfer.model.devices import resolve_device, resolve_dtype
-from sliminfer.model.families import SUPPORTED
+from sliminfer.model.families import FAMILIES, shape_of
 from sliminfer.model.gguf_model import load_gguf, spread
 from sliminfer.model.packed import PackedEmbedding, PackedLinear
 from sliminfer.model.sources import SMOLLM2, find_gguf
@@ -122,7 +122,7 @@ def load_model(
 
 def wrap_model(name: str, model: Any, tokenizer: Any, device: torch.device, attention: str) -> LoadedModel:
     """A LoadedModel around a transformers model that is already in memory, run by the backend `attention`."""
-    shape = ModelShape.of(model.config)
+    shape = shape_of(model.config)
     return LoadedModel(
         name=name,
         model=model,
@@ -147,9 +147,9 @@ def read_config(name: str) -> Any:
             f"No model found at {name!r}: give a folder with config.json and safetensors, a GGUF file, a Hub id with "
             f"network at hand, {SMOLLM2!r} or {DEMO_MODEL!r}."
         ) from error
-    if config.model_type not in SUPPORTED:
+    if config.model_type not in FAMILIES:
         raise ModelError(
-            f"{name} is a {config.model_type} model, which is not supported: use one of {', '.join(SUPPORTED)}."
+            f"{name} is a {config.model_type} model, which is not supported: use one of {', '.join(FAMILIES)}."
         )
     return config
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sliminfer.model.families import family_of
+from sliminfer.model.families.base import Family
 from sliminfer.model.fused import is_known_norm
 from sliminfer.ops.compat import forward_hooks
 from sliminfer.ops.dispatch import rms_norm
@@ -18,39 +21,46 @@ def project_queries(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) 
     """Queries after RoPE of hidden states entering `layer`.
 
     Args:
-        layer: a decoder layer of the Llama family (separate or fused qkv projection, optional q/k norm).
+        layer: a decoder layer of a known family (separate or fused qkv projection).
         hidden: [1, tokens, hidden].
         cos, sin: rotary tables of those tokens [1, tokens, rotary_dim].
 
     Returns:
-        [heads, tokens, head_dim].
+        [heads, tokens, head_dim]. Where the layer scales its scores otherwise than by 1 / sqrt(head_dim), they are
+        multiplied by what is missing, so that whoever scores may scale all layers alike.
     """
     attention: Any = layer.self_attn
-    states = _normed(layer, hidden)
+    family = family_of(attention.config)
+    states = _normed(layer, family, hidden)
     width = attention.config.num_attention_heads * attention.head_dim
     if hasattr(attention, "qkv_proj"):
         flat = _columns(attention.qkv_proj, states, 0, width)
     else:
         flat = attention.q_proj(states)
-    return _rotate(attention, flat, "q_norm", cos, sin)
+    queries = _heads(attention, family, flat, family.query_norm, cos, sin)
+    scale = attention.scaling * math.sqrt(attention.head_dim)
+    return queries if math.isclose(scale, 1.0, rel_tol=1e-6) else queries * scale
 
 
 def project_keys(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Keys after RoPE of hidden states entering `layer` [kv_heads, tokens, head_dim]; see `project_queries`."""
     attention: Any = layer.self_attn
-    states = _normed(layer, hidden)
+    family = family_of(attention.config)
+    states = _normed(layer, family, hidden)
     if hasattr(attention, "qkv_proj"):
         start = attention.config.num_attention_heads * attention.head_dim
         width = attention.num_key_value_heads * attention.head_dim
         flat = _columns(attention.qkv_proj, states, start, width)
     else:
         flat = attention.k_proj(states)
-    return _rotate(attention, flat, "k_norm", cos, sin)
+    return _heads(attention, family, flat, family.key_norm, cos, sin)
 
 
-def _normed(layer: nn.Module, hidden: Tensor) -> Tensor:
-    """`hidden` after the layer's first norm: by the fused step where it is of known form."""
-    norm: Any = layer.input_layernorm
+def _normed(layer: nn.Module, family: Family, hidden: Tensor) -> Tensor:
+    """`hidden` as the layer's attention gets it: its norm by the fused step where that is of known form."""
+    if family.input_norm is None:
+        return hidden
+    norm: Any = getattr(layer, family.input_norm)
     if is_known_norm(norm) and not torch.is_grad_enabled():
         return rms_norm(hidden, norm.weight, norm.variance_epsilon)
     states: Tensor = norm(hidden)
@@ -66,12 +76,27 @@ def _columns(linear: nn.Module, states: Tensor, start: int, width: int) -> Tenso
     return F.linear(states, linear.weight[start : start + width], bias)
 
 
-def _rotate(attention: Any, flat: Tensor, norm: str, cos: Tensor, sin: Tensor) -> Tensor:
+def _heads(attention: Any, family: Family, flat: Tensor, norm: str, cos: Tensor, sin: Tensor) -> Tensor:
+    """Projections [1, tokens, width] normed and rotated as the family does it, [heads, tokens, head_dim]."""
+    place = family.normed if hasattr(attention, norm) else None
+    if place == "width":
+        flat = getattr(attention, norm)(flat)
     heads = flat.view(*flat.shape[:-1], -1, attention.head_dim)
-    if hasattr(attention, norm):
+    if place == "heads":
         heads = getattr(attention, norm)(heads)
     states = heads.transpose(1, 2)
-    # The model family's own rule: Phi-3 rotates a part of each head, others all of it.
-    rotary = sys.modules[type(attention).__module__].apply_rotary_pos_emb
-    rotated: Tensor = rotary(states, states[:, :1], cos.to(states.device), sin.to(states.device))[0]
-    return rotated[0]
+    if place == "rows":
+        states = getattr(attention, norm)(states)
+    if family.rotates(attention):
+        states = _rotated(attention, states, cos.to(states.device), sin.to(states.device))
+    if place == "rotated":
+        states = getattr(attention, norm)(states)
+    return states[0]
+
+
+def _rotated(attention: Any, states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """`states` [1, heads, tokens, head_dim] by the family's own rule: of each head as much as there are angles."""
+    rule = sys.modules[type(attention).__module__].apply_rotary_pos_emb
+    turned, rest = states[..., : cos.shape[-1]], states[..., cos.shape[-1] :]
+    rotated: Tensor = rule(turned, turned[:, :1], cos, sin)[0]
+    return torch.cat([rotated, rest], -1) if rest.shape[-1] else rotated

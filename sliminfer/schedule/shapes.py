@@ -8,7 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Dimensions of a Llama-style decoder (gated MLP with three matrices, grouped-query attention)."""
+    """Dimensions of a decoder with grouped-query attention.
+
+    Attributes:
+        intermediate: width of the MLP, which has three matrices.
+        context: longest sequence in tokens.
+        tied: whether embeddings and head share their weights.
+    """
 
     layers: int
     hidden: int
@@ -42,7 +48,7 @@ class ModelShape:
 
     @classmethod
     def of(cls, config: Any) -> ModelShape:
-        """The shape in a transformers config."""
+        """The shape in the config of a decoder with a gated MLP in every layer."""
         heads = config.num_attention_heads
         return cls(
             layers=config.num_hidden_layers,

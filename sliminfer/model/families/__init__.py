@@ -1,0 +1,58 @@
+"""The decoder families that the layer loop knows, one file each, and what their configs say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from sliminfer.errors import ModelError
+from sliminfer.model.families.base import Family
+from sliminfer.model.families.llama import LLAMA
+from sliminfer.model.families.mistral import MISTRAL
+from sliminfer.model.families.phi3 import PHI3
+from sliminfer.model.families.qwen2 import QWEN2
+from sliminfer.model.families.qwen3 import QWEN3
+from sliminfer.schedule.shapes import ModelShape
+
+FAMILIES: dict[str, Family] = {family.model_type: family for family in (LLAMA, QWEN2, QWEN3, MISTRAL, PHI3)}
+
+
+def family_of(config: Any) -> Family:
+    """The family of a transformers config; raises ModelError where it is not supported."""
+    name = getattr(config, "model_type", None)
+    if name not in FAMILIES:
+        raise ModelError(f"Models of type {name!r} are not supported: use one of {', '.join(FAMILIES)}.")
+    return FAMILIES[name]
+
+
+def shape_of(config: Any) -> ModelShape:
+    """The dimensions in a transformers config; raises ModelError where they cannot be counted."""
+    return family_of(config).shape(config)
+
+
+def find_decoder(model: nn.Module) -> Any:
+    """The decoder stack inside `model`; raises ModelError where its family is not supported."""
+    outer: Any = model
+    decoder: Any = outer.get_decoder() if hasattr(outer, "get_decoder") else outer
+    family = getattr(getattr(decoder, "config", None), "model_type", type(model).__name__)
+    if family not in FAMILIES or not hasattr(decoder, "layers"):
+        raise ModelError(f"Models of type {family!r} are not supported: use one of {', '.join(FAMILIES)}.")
+    return decoder
+
+
+def rotary_switch(config: Any) -> int | None:
+    """Tokens after which a model with two sets of rotary factors (LongRoPE) takes the other one for all tokens."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    if parameters.get("rope_type") != "longrope":
+        return None
+    return int(parameters["original_max_position_embeddings"])
+
+
+def sliding_window(config: Any, layer: int) -> int | None:
+    """The sliding window of `layer` in tokens, None for full attention."""
+    window: int | None = getattr(config, "sliding_window", None)
+    if window is None:
+        return None
+    types = getattr(config, "layer_types", None)
+    return window if types is None or types[layer] == "sliding_attention" else None
