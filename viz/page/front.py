@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import gradio as gr
+from starlette.middleware import Middleware
 
 from viz.door.admission import Admission
 from viz.door.bodies import BodyLimits, BoundedBodies
 from viz.door.calls import CheckedCalls, Endpoint, Served
 from viz.door.gate import Layer
+from viz.door.headers import Headers, Whereabouts
 from viz.door.listening import Listening
+from viz.door.policy import PagePolicy
 from viz.door.quiet import Quiet
 from viz.door.routes import OpenRoutes
 from viz.page.compat import server_functions
@@ -24,7 +29,14 @@ def layers(site: Site, page: gr.Blocks, queue: VisitorQueue, hosted: bool) -> tu
         lambda app: CheckedCalls(app, served),
         lambda app: Listening(app, queue),
     )
-    return (Quiet, OpenRoutes, *((Admission,) if hosted else ()), *inner)
+    where = Whereabouts.of(hosted, os.environ)
+    outer: tuple[Layer, ...] = (lambda app: Headers(app, where), Quiet, OpenRoutes, *((Admission,) if hosted else ()))
+    return (*outer, *inner)
+
+
+def middleware(hosted: bool) -> list[Middleware]:
+    """What stands inside of Gradio's own layers."""
+    return [Middleware(PagePolicy, ancestors=Whereabouts.of(hosted, os.environ).ancestors)]
 
 
 def served_by(page: gr.Blocks) -> Served:

@@ -17,7 +17,7 @@ from viz.door.gate import gate
 from viz.page import layout
 from viz.page.compat import put_queue
 from viz.page.examples import Example, examples
-from viz.page.front import layers
+from viz.page.front import layers, middleware
 from viz.page.health import health_route
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
@@ -100,6 +100,7 @@ def serve(
         "prevent_thread_lock": True,
         "app_kwargs": {
             "routes": [health_route(site, page)],
+            "middleware": middleware(profile is not None),
             "lifespan": gate(layers(site, page, queue, profile is not None), [queue.drop_unheard]),
         },
         **options,
