@@ -1,4 +1,4 @@
-"""Tiny random models of every supported family and a tiny tokenizer, built in milliseconds."""
+"""Tiny random models of every fused family, of the plain ones, and a tiny tokenizer, built in milliseconds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -33,6 +35,31 @@ FAMILIES: dict[str, tuple[type, type]] = {
 }
 
 
+# Families whose layers run by their own forward, with what their tiny config needs beyond the common settings.
+PLAIN: dict[str, dict[str, Any]] = {
+    "arcee": {},
+    "apertus": {},
+    "cohere": {"logit_scale": 0.5, "use_qk_norm": True},
+    "ernie4_5": {"head_dim": 8},
+    "glm": {"head_dim": 8},
+    "glm4": {"head_dim": 8},
+    "granite": {"attention_multiplier": 0.2, "embedding_multiplier": 3.0, "logits_scaling": 2.0},
+    "granitemoe": {"attention_multiplier": 0.2, "embedding_multiplier": 3.0, "num_local_experts": 4},
+    "helium": {"head_dim": 8},
+    "hunyuan_v1_dense": {"head_dim": 8},
+    "mixtral": {"num_local_experts": 4},
+    "nemotron": {"head_dim": 8},
+    "olmo2": {},
+    "phimoe": {"num_local_experts": 4},
+    "qwen2_moe": {"num_experts": 4, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 40},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 8},
+    "seed_oss": {"head_dim": 8},
+    "smollm3": {},
+    "stablelm": {"qk_layernorm": True, "use_parallel_residual": True},
+    "starcoder2": {},
+}
+
+
 def tiny_model(
     family: str = "llama",
     attention: str = "sdpa",
@@ -42,7 +69,6 @@ def tiny_model(
     **changes: Any,
 ) -> Any:
     """A random model: width 32, 4 query and 2 KV heads, weights large enough that attention is not flat."""
-    config_class, model_class = FAMILIES[family]
     settings: dict[str, Any] = {
         "vocab_size": VOCAB,
         "hidden_size": 32,
@@ -62,7 +88,13 @@ def tiny_model(
     if family == "mistral":
         settings["sliding_window"] = None
     torch.manual_seed(seed)
-    model = model_class(config_class(**(settings | changes)))
+    if family in FAMILIES:
+        config_class, model_class = FAMILIES[family]
+        model = model_class(config_class(**(settings | changes)))
+    else:
+        # Weights not as large: the logits of some are large enough as it is for fp32 to round them by 1e-5.
+        config = AutoConfig.for_model(family, **(settings | {"initializer_range": 0.15} | PLAIN[family] | changes))
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     return model.to(dtype).eval()
 
 

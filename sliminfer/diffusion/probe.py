@@ -33,6 +33,7 @@ from sliminfer.engine.loop import LayerLoop
 from sliminfer.engine.request import PromptRequest, Sampling
 from sliminfer.engine.sequence import Rows
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
+from sliminfer.model.head import logits_of
 from sliminfer.model.loading import LoadedModel
 from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.model.prompts import Prompt
@@ -100,7 +101,7 @@ class Probes:
     """The runs behind the curves; each is a generator that yields after every layer."""
 
     def __init__(self, loop: LayerLoop, loaded: LoadedModel, prompt: Prompt, answer: Sequence[int]) -> None:
-        self.loop, self.head, self.tokens = loop, loaded.model.get_output_embeddings(), len(prompt)
+        self.loop, self.model, self.tokens = loop, loaded.model, len(prompt)
         self.answer = torch.tensor(answer, device=loaded.device)
         # The last answer token is only predicted, never read. Prompt rows do not see those of the answer.
         self.ids = torch.tensor([*prompt.ids, *answer[:-1]], device=loaded.device)
@@ -130,7 +131,7 @@ class Probes:
     def logprob(self, rows: Rows) -> float:
         """Log-probability of the answer by the states leaving the last layer, nats."""
         states = self.loop.decoder.norm(rows.hidden[:, -len(self.answer) :])
-        chances = self.head(states)[0].float().log_softmax(-1)
+        chances = logits_of(self.model, states)[0].float().log_softmax(-1)
         return float(chances.gather(1, self.answer.to(chances.device)[:, None]).sum())
 
     def changes(self, full: Rows, ablated: Rows, kept: Tensor) -> Tensor:

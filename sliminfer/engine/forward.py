@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
-from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from sliminfer.engine.batch import Batch, batch_of
 from sliminfer.engine.layout import check_positions, row_spans
 from sliminfer.engine.loop import LayerLoop, exhaust
 from sliminfer.engine.sequence import sequence_of
 from sliminfer.errors import ConfigError
+from sliminfer.model.families import family_of
 
 # How many of the last positions the model above the decoder makes logits of; 0 for all.
 _logits_of: ContextVar[int] = ContextVar("logits_of", default=0)
@@ -74,7 +74,8 @@ class DecoderForward:
         hidden = decoder.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         cache = DynamicCache() if past_key_values is None else past_key_values
         states = self._states(hidden, cache, attention_mask, position_ids)
-        found = BaseModelOutputWithPast(last_hidden_state=states, past_key_values=cache if use_cache else None)
+        output: Any = family_of(decoder.config).output
+        found = output(last_hidden_state=states, past_key_values=cache if use_cache else None)
         return found if kwargs.get("return_dict", decoder.config.return_dict) else found.to_tuple()
 
     def _states(self, hidden: Tensor, cache: Cache, mask: Tensor | None, position_ids: Tensor | None) -> Tensor:

@@ -80,7 +80,7 @@ class LayerLoop:
         stopwatch: Stopwatch | None = None,
         look: Look | None = None,
     ) -> Generator[LayerTick, None, Tensor]:
-        """Run all layers over `hidden` [1, tokens, hidden], yielding after each; returns normed states.
+        """Run all layers over the embeddings `hidden` [1, tokens, hidden], yielding after each; returns normed states.
 
         The first call on an empty cache is the prefill and may prune; later calls append to the sequence.
 
@@ -102,7 +102,7 @@ class LayerLoop:
         first = sequence.begin(count, stack.depth)
         self._check_rotary(sequence, prefill)
         positions = torch.arange(first, first + count, device=hidden.device)
-        rows = stack.rows(hidden, positions, sequence.rotary(positions))
+        rows = stack.enter(hidden, positions, sequence.rotary(positions))
         del hidden  # a prompt's worth of memory that no layer after the first needs
         watch = stopwatch or Stopwatch(positions.device)
         call = Call(sequence, sequence.store.target, rows, watch, stack.depth, result, look)
@@ -124,7 +124,7 @@ class LayerLoop:
     def enter(self, ids: Tensor) -> Rows:
         """The rows of token ids [1, n] as they enter layer 0, at positions 0 to n - 1."""
         positions = torch.arange(ids.shape[1], device=ids.device)
-        return self.stack.rows(self.decoder.embed_tokens(ids), positions, positions)
+        return self.stack.enter(self.decoder.embed_tokens(ids), positions, positions)
 
     def through(self, index: int, rows: Rows) -> Rows:
         """`rows` as they leave layer `index` when it reads them alone; nothing is pruned or remembered."""

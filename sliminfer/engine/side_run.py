@@ -30,9 +30,9 @@ from sliminfer.engine.meters import PeakMemory, Stopwatch, synchronize
 from sliminfer.engine.metrics import KeptAtLayer, KVBytes, RunMetrics
 from sliminfer.engine.request import PromptRequest
 from sliminfer.engine.sampling import Detokenizer, Sampler
+from sliminfer.model.head import logits_of
 from sliminfer.model.loading import LoadedModel
 from sliminfer.ops import dispatch as ops
-from sliminfer.ops.linear import linear
 from sliminfer.schedule.blocks import BlockMap, to_ranges
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.flops import prefill_flops
@@ -150,7 +150,7 @@ class SideRun:
         return exhaust(self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, stopwatch=self.stopwatch))
 
     def _logits(self, states: Tensor) -> Tensor:
-        return linear(self.loaded.model.get_output_embeddings(), states[:, -1])[0]
+        return logits_of(self.loaded.model, states[:, -1])[0]
 
     def _ends(self, token: int) -> bool:
         return token in self.loaded.eos and not self.sampling.ignore_eos

@@ -13,7 +13,7 @@ from sliminfer.engine.masks import attention_mask
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.sequence import Rows, Sequence
 from sliminfer.model.attention import check_attention
-from sliminfer.model.families import find_decoder, rotary_switch, sliding_window
+from sliminfer.model.families import family_of, find_decoder, rotary_switch, sliding_window
 from sliminfer.model.fused import FusedLayer, fused_layers
 from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.ops.compat import attention_backend
@@ -68,6 +68,7 @@ class Stack:
         layers: its layers.
         windows: the sliding window of each in tokens, None for full attention.
         rotary_switch: tokens after which all are rotated by other factors, see `model.families`.
+        embedding_scale: what token embeddings are multiplied by on their way to layer 0.
         backend: transformers' name of the attention backend.
     """
 
@@ -78,6 +79,7 @@ class Stack:
         # Looked up once: a config's attribute costs a microsecond, and a decoded token passes every layer.
         self.windows = [sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
         self.rotary_switch = rotary_switch(self.decoder.config)
+        self.embedding_scale = family_of(self.decoder.config).embedding_scale(self.decoder.config)
         self.backend = attention_backend(self.decoder.config)
         check_attention(self.backend)
         self.fused: list[FusedLayer | None] = fused_layers(self.layers)
@@ -91,6 +93,11 @@ class Stack:
     def stale(self) -> bool:
         """Whether the model was given another attention backend since."""
         return attention_backend(self.decoder.config) != self.backend
+
+    def enter(self, embedded: Tensor, positions: Tensor, rotary: Tensor) -> Rows:
+        """Rows of token embeddings [1, n, hidden] as they enter layer 0; see `rows`."""
+        hidden = embedded if self.embedding_scale == 1.0 else embedded * self.embedding_scale
+        return self.rows(hidden, positions, rotary)
 
     def rows(self, hidden: Tensor, positions: Tensor, rotary: Tensor) -> Rows:
         """Rows of `hidden` [1, n, hidden] at `positions`, rotated by `rotary`, int64 [n] each."""

@@ -26,11 +26,16 @@ def prefill_flops(shape: ModelShape, tokens_per_layer: Sequence[int], scored: Se
 
     Counted: `layer_flops` of each layer but the last; of that the projections of all tokens and the rest for the
     last token alone, which is all that is run; the head for the last token, and scoring, its projections included.
+    A layer that runs by its own forward, not by fused steps, runs whole, the last one too.
     """
     *before, last = tokens_per_layer
     projections = shape.hidden * (shape.query_width + 2 * shape.kv_width)
     total = 2.0 * shape.hidden * shape.vocab + sum(layer_flops(shape, tokens) for tokens in before)
-    total += 2.0 * projections * last + 2.0 * (shape.layer_matrix_params - projections) + 4.0 * shape.query_width * last
+    if shape.fused:
+        total += 2.0 * projections * last + 2.0 * (shape.layer_matrix_params - projections)
+        total += 4.0 * shape.query_width * last
+    else:
+        total += layer_flops(shape, last)
     for queries, keys, projected in scored:
         total += 2.0 * shape.query_width * queries * (keys + shape.hidden)
         total += 2.0 * shape.hidden * shape.kv_width * keys if projected else 0.0

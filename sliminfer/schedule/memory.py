@@ -25,7 +25,8 @@ class MemoryEstimate:
         weights: the model's parameters.
         kv: keys and values of every layer.
         activations: the hidden states twice, one layer's queries, keys and values, and the MLP's three intermediates
-            of one slice.
+            of one slice; of all tokens where layers run by their own forward, with two copies of the states in fp32
+            for a norm, the heads twice for rotation, and each active expert's states.
         scores: with eager attention one layer's scores in fp32 and their softmax.
         slack: what the allocator and the libraries take on top of these tensors.
     """
@@ -56,7 +57,13 @@ def memory_estimate(
         attention: the backend, by transformers' name; "eager" alone holds the scores.
     """
     states = 2 * shape.hidden + 2 * shape.query_width + 2 * shape.kv_width
-    wide = 3 * shape.intermediate * min(tokens, max(MLP_SLICES.values()))
+    if shape.fused:
+        wide = 3 * shape.intermediate * min(tokens, max(MLP_SLICES.values()))
+    else:
+        wide = tokens * (3 * (shape.intermediate * shape.active_experts + shape.shared))
+        if shape.experts:
+            wide += tokens * 2 * shape.hidden * shape.active_experts
+        states += 2 * shape.hidden * 4 // bytes_per_value + 2 * (shape.query_width + shape.kv_width)
     kv = bytes_per_value * 2 * shape.kv_width * shape.layers * tokens
     activations = bytes_per_value * (states * tokens + wide)
     scores = 2 * 4 * shape.heads * tokens * tokens if attention == "eager" else 0

@@ -11,9 +11,13 @@ class ModelShape:
     """Dimensions of a decoder with grouped-query attention.
 
     Attributes:
-        intermediate: width of the MLP, which has three matrices.
+        intermediate: width of the MLP, or of one expert.
         context: longest sequence in tokens.
         tied: whether embeddings and head share their weights.
+        mlp_matrices: of an MLP or expert: with a gate three, else two.
+        experts, active_experts: of each layer, and those that a token passes; 0 and 1 for one MLP.
+        shared: width of an expert that every token passes beside these.
+        fused: whether its layers run by the fused steps, rather than by their own forward.
     """
 
     layers: int
@@ -25,6 +29,11 @@ class ModelShape:
     vocab: int
     context: int
     tied: bool
+    mlp_matrices: int = 3
+    experts: int = 0
+    active_experts: int = 1
+    shared: int = 0
+    fused: bool = True
 
     @property
     def query_width(self) -> int:
@@ -36,15 +45,20 @@ class ModelShape:
 
     @property
     def layer_matrix_params(self) -> int:
-        """Weights in the matrices of one layer: q, k, v, o and the MLP's three."""
+        """Weights of one layer's matrices that a token passes: q, k, v, o, and its MLP's or experts'."""
+        return self._matrices(self.active_experts)
+
+    def _matrices(self, experts: int) -> int:
+        """Weights of q, k, v, o, of `experts` experts and the shared one, and of the router."""
         attention = 2 * self.hidden * self.query_width + 2 * self.hidden * self.kv_width
-        return attention + 3 * self.hidden * self.intermediate
+        mlp = self.mlp_matrices * self.hidden * (self.intermediate * experts + self.shared)
+        return attention + mlp + self.hidden * self.experts
 
     @property
     def params(self) -> int:
-        """All parameters: matrices, two norms a layer and a last one, embeddings once or twice."""
+        """All parameters: matrices, all experts', two norms a layer and a last one, embeddings once or twice."""
         embeddings = self.vocab * self.hidden * (1 if self.tied else 2)
-        return self.layers * (self.layer_matrix_params + 2 * self.hidden) + self.hidden + embeddings
+        return self.layers * (self._matrices(self.experts or 1) + 2 * self.hidden) + self.hidden + embeddings
 
     @classmethod
     def of(cls, config: Any) -> ModelShape:

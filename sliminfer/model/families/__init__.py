@@ -2,20 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from sliminfer.errors import ModelError
+from sliminfer.model.families.apertus import APERTUS
+from sliminfer.model.families.arcee import ARCEE
 from sliminfer.model.families.base import Family
+from sliminfer.model.families.cohere import COHERE
+from sliminfer.model.families.ernie4_5 import ERNIE4_5
+from sliminfer.model.families.glm import GLM
+from sliminfer.model.families.glm4 import GLM4
+from sliminfer.model.families.granite import GRANITE
+from sliminfer.model.families.granitemoe import GRANITEMOE
+from sliminfer.model.families.helium import HELIUM
+from sliminfer.model.families.hunyuan_v1_dense import HUNYUAN_V1_DENSE
 from sliminfer.model.families.llama import LLAMA
 from sliminfer.model.families.mistral import MISTRAL
+from sliminfer.model.families.mixtral import MIXTRAL
+from sliminfer.model.families.nemotron import NEMOTRON
+from sliminfer.model.families.olmo2 import OLMO2
 from sliminfer.model.families.phi3 import PHI3
+from sliminfer.model.families.phimoe import PHIMOE
 from sliminfer.model.families.qwen2 import QWEN2
+from sliminfer.model.families.qwen2_moe import QWEN2_MOE
 from sliminfer.model.families.qwen3 import QWEN3
+from sliminfer.model.families.qwen3_moe import QWEN3_MOE
+from sliminfer.model.families.seed_oss import SEED_OSS
+from sliminfer.model.families.smollm3 import SMOLLM3
+from sliminfer.model.families.stablelm import STABLELM
+from sliminfer.model.families.starcoder2 import STARCODER2
 from sliminfer.schedule.shapes import ModelShape
 
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (LLAMA, QWEN2, QWEN3, MISTRAL, PHI3)}
+_ALL = (
+    LLAMA,
+    QWEN2,
+    QWEN3,
+    MISTRAL,
+    PHI3,
+    ARCEE,
+    APERTUS,
+    COHERE,
+    ERNIE4_5,
+    GLM,
+    GLM4,
+    GRANITE,
+    GRANITEMOE,
+    HELIUM,
+    HUNYUAN_V1_DENSE,
+    MIXTRAL,
+    NEMOTRON,
+    OLMO2,
+    PHIMOE,
+    QWEN2_MOE,
+    QWEN3_MOE,
+    SEED_OSS,
+    SMOLLM3,
+    STABLELM,
+    STARCODER2,
+)
+FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 
 
 def family_of(config: Any) -> Family:
@@ -28,7 +76,8 @@ def family_of(config: Any) -> Family:
 
 def shape_of(config: Any) -> ModelShape:
     """The dimensions in a transformers config; raises ModelError where they cannot be counted."""
-    return family_of(config).shape(config)
+    family = family_of(config)
+    return replace(family.shape(config), fused=family.fused is not None)
 
 
 def find_decoder(model: nn.Module) -> Any:

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.utils.generic import ModelOutput
+
 from sliminfer.schedule.shapes import ModelShape
 
 # Where queries and keys are normed, in a layer that has modules for it: each head before rotation, as
 # [1, tokens, heads, head_dim] or as [1, heads, tokens, head_dim]; all heads as one vector; each head after rotation.
 QueryNorm = Literal["heads", "rows", "width", "rotated"]
+
+
+def one(config: Any) -> float:
+    """The factor of families without one."""
+    return 1.0
 
 
 def always(attention: Any) -> bool:
@@ -32,6 +40,8 @@ class Family:
         normed: where these are applied.
         rotates: whether an attention module rotates queries and keys.
         shape: the dimensions in a config; raises ModelError for those that cannot be counted.
+        embedding_scale, logit_scale: what a config multiplies embeddings and logits by.
+        output: what its decoder returns.
     """
 
     model_type: str
@@ -43,3 +53,6 @@ class Family:
     normed: QueryNorm = "heads"
     rotates: Callable[[Any], bool] = always
     shape: Callable[[Any], ModelShape] = ModelShape.of
+    embedding_scale: Callable[[Any], float] = one
+    logit_scale: Callable[[Any], float] = one
+    output: type[ModelOutput] = BaseModelOutputWithPast

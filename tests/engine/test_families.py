@@ -1,0 +1,125 @@
+"""Families whose layers run by their own forward: equal to the dense oracle, scored as they attend, counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from sliminfer.engine.slim import slim
+from sliminfer.errors import ModelError
+from sliminfer.model.families import FAMILIES as KNOWN
+from sliminfer.model.families import shape_of
+from sliminfer.model.head import logits_of
+from sliminfer.model.loading import load_model
+from sliminfer.model.projection import project_keys, project_queries
+from sliminfer.schedule.config import PruneStep, SlimConfig
+from sliminfer.schedule.flops import prefill_flops, stock_flops
+from sliminfer.schedule.memory import memory_estimate
+from tests.dense_oracle import dense_logits
+from tests.tiny import FAMILIES, PLAIN, tiny_model, tiny_tokenizer, token_ids
+
+PRUNED = SlimConfig(
+    steps=(PruneStep(2, 0.7), PruneStep(4, 0.5)), block_size=8, sink=1, local=10, query_window=4, aggregate="mean"
+)
+KEPT_ALL = SlimConfig(steps=(PruneStep(2, 1.0),))
+DECODED = 8
+
+
+def test_every_family_is_in_the_tests() -> None:
+    assert {*FAMILIES, *PLAIN} == set(KNOWN)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", PLAIN)
+def test_a_pruned_prefill_and_what_follows_equal_the_dense_oracle(family: str, attention: str) -> None:
+    model, ids, follow = tiny_model(family, attention), token_ids(90), token_ids(DECODED, seed=1)
+    cache = DynamicCache()
+    with torch.inference_mode(), slim(model, PRUNED) as loop:
+        found = [model(ids, past_key_values=cache, logits_to_keep=1).logits[0, -1]]
+        kept = loop.kept_positions(cache)
+        found += [model(token[None, None], past_key_values=cache).logits[0, -1] for token in follow[0]]
+    assert len(kept[1]) == 90 > len(kept[2]) > len(kept[4])
+    expected = dense_logits(model, torch.cat([ids, follow], 1), kept, 90)[89:]
+    torch.testing.assert_close(torch.stack(found), expected, atol=1e-5, rtol=1e-5)
+    everything = dense_logits(model, ids, [torch.arange(90)] * 6, 90)[-1]
+    assert (everything - found[0]).abs().max() > 1e-3  # what was dropped would have been seen
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", PLAIN)
+def test_keeping_everything_is_the_stock_model_bit_for_bit(family: str, attention: str) -> None:
+    model, ids = tiny_model(family, attention), token_ids(77)
+    expected = generate(model, ids)
+    with slim(model, KEPT_ALL):
+        assert generate(model, ids) == expected
+
+
+def generate(model: Any, ids: Tensor) -> tuple[list[int], list[bytes]]:
+    """Greedy tokens and the bytes of every step's logits."""
+    with torch.inference_mode():
+        out = model.generate(
+            ids, max_new_tokens=4, do_sample=False, output_logits=True, return_dict_in_generate=True, eos_token_id=None
+        )
+    return out.sequences[0].tolist(), [step.numpy().tobytes() for step in out.logits]
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *PLAIN])
+def test_scores_are_the_attention_of_the_layer_itself(family: str) -> None:
+    model, ids = tiny_model(family, "eager"), token_ids(40)
+    layers = model.get_decoder().layers
+    entered: list[tuple[Tensor, Tensor, Tensor]] = []
+    weights: list[Tensor] = []
+    for layer in layers:
+        layer.register_forward_pre_hook(
+            lambda _, args, kwargs: entered.append((args[0], *kwargs["position_embeddings"])), with_kwargs=True
+        )
+        layer.self_attn.register_forward_hook(lambda _, args, out: weights.append(out[1][0]))
+    with torch.inference_mode():
+        model(ids, use_cache=False)
+        for layer, (hidden, cos, sin), expected in zip(layers, entered, weights, strict=True):
+            queries, keys = project_queries(layer, hidden, cos, sin), project_keys(layer, hidden, cos, sin)
+            groups = queries.unflatten(0, (keys.shape[0], -1)) @ keys[:, None].mT / keys.shape[-1] ** 0.5
+            later = torch.ones(40, 40, dtype=torch.bool).triu(1)
+            found = groups.flatten(0, 1).masked_fill(later, -torch.inf).softmax(-1)
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", PLAIN)
+def test_a_saved_model_loads_and_has_the_logits_that_the_engine_makes(family: str, tmp_path: Path) -> None:
+    model, ids = tiny_model(family), token_ids(30)
+    model.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    loaded = load_model(str(tmp_path), device="cpu", dtype="float32")
+    with torch.inference_mode():
+        expected = model(ids).logits[0]
+        torch.testing.assert_close(loaded.model(ids).logits[0], expected, atol=1e-5, rtol=1e-5)
+        states = loaded.model.get_decoder()(ids).last_hidden_state[0]
+        torch.testing.assert_close(logits_of(loaded.model, states), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", PLAIN)
+def test_shapes_count_weights_flops_and_memory(family: str) -> None:
+    model = tiny_model(family)
+    shape = shape_of(model.config)
+    small = sum(p.numel() for p in model.parameters() if p.dim() == 1)  # norms and biases
+    assert abs(shape.params - sum(p.numel() for p in model.parameters())) <= small
+    layer = model.get_decoder().layers[0]
+    idle = (shape.experts or 1) - shape.active_experts
+    matrices = sum(p.numel() for name, p in layer.named_parameters() if p.dim() > 1 and "norm" not in name)
+    passed = matrices - idle * shape.mlp_matrices * shape.hidden * shape.intermediate
+    assert shape.layer_matrix_params == pytest.approx(passed, abs=shape.hidden)  # the gate of a shared expert
+    assert prefill_flops(shape, (100,) * shape.layers) == stock_flops(shape, 100)
+    need = memory_estimate(shape, 5000)
+    assert need.weights == 2 * shape.params
+    assert need.activations > 2 * 5000 * 3 * shape.intermediate * shape.active_experts
+
+
+@pytest.mark.parametrize("family", ["qwen2_moe", "qwen3_moe"])
+def test_experts_in_some_layers_only_are_refused(family: str) -> None:
+    with pytest.raises(ModelError, match="experts in every layer"):
+        shape_of(tiny_model(family, mlp_only_layers=[1]).config)
