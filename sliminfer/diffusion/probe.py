@@ -20,7 +20,6 @@ Attention matrices are never built whole: at most `query_window` of their rows, 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,7 +80,7 @@ def local_attention(loop: LayerLoop, layer: int, rows: Rows, window: int) -> Ten
     The softmax over what a query sees, averaged over the queries and all heads, so that it sums to 1.
     `rows` are those entering the layer.
     """
-    module: Any = loop.layers[layer]
+    module = loop.layers[layer]
     last = slice(-window, None)
     queries = project_queries(module, rows.hidden[:, last], rows.cos[:, last], rows.sin[:, last])
     keys = project_keys(module, rows.hidden, rows.cos, rows.sin)
@@ -92,7 +91,7 @@ def local_attention(loop: LayerLoop, layer: int, rows: Rows, window: int) -> Ten
     visible = visible.to(keys.device)
     received = torch.zeros(len(rows), device=keys.device)
     for key, group in zip(keys, queries.unflatten(0, (len(keys), -1)), strict=True):
-        scores = (group.float() @ key.float().T) * module.self_attn.scaling
+        scores = (group.float() @ key.float().T) * key.shape[-1] ** -0.5
         received += scores.masked_fill_(~visible, -torch.inf).softmax(-1).sum((0, 1))
     return received / (queries.shape[0] * queries.shape[1])
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from sliminfer.diffusion.probe import local_attention
+from sliminfer.engine.loop import LayerLoop
 from sliminfer.engine.slim import slim
 from sliminfer.errors import ModelError
 from sliminfer.model.families import FAMILIES as KNOWN
@@ -87,6 +89,16 @@ def test_scores_are_the_attention_of_the_layer_itself(family: str) -> None:
             later = torch.ones(40, 40, dtype=torch.bool).triu(1)
             found = groups.flatten(0, 1).masked_fill(later, -torch.inf).softmax(-1)
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_probe_shows_the_attention_of_a_layer_that_scales_by_its_own() -> None:
+    model, ids, weights = tiny_model("granite", "eager"), token_ids(40), []
+    model.get_decoder().layers[0].self_attn.register_forward_hook(lambda _, args, out: weights.append(out[1][0]))
+    with torch.inference_mode():
+        model(ids, use_cache=False)
+        loop = LayerLoop(model, SlimConfig())
+        received = local_attention(loop, 0, loop.enter(ids), 4)
+    torch.testing.assert_close(received, weights[0][:, -4:].mean((0, 1)), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", PLAIN)
