@@ -43,7 +43,8 @@ def test_flop_and_kv_model_match_what_torch_counts(family: str) -> None:
                 alive.append(next(run).alive)
         except StopIteration as done:
             model.get_output_embeddings()(done.value[:, -1:])
-    scored = [*SlimInfer.scorings(config, alive[1]), *SlimInfer.scorings(config, alive[3])]
+    blocks = BlockMap.of(200, config)
+    scored = [scoring for before in (1, 3) for scoring in SlimInfer.scorings(config, blocks, alive[before])]
     modelled = prefill_flops(shape, alive, scored)
     # Eager attention computes the full square.
     square = sum(4.0 * shape.query_width * (n * n - n * (n + 1) / 2) for n in alive[:-1])
