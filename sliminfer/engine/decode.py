@@ -44,7 +44,7 @@ class Decode:
         if index not in sequence.waiting:
             return
         assert sequence.selector is not None
-        with call.stopwatch.span("select"):
+        with call.stopwatch.span("select", call.rows.hidden.device):
             # The rows are the new tokens; the prompt's keys are in the cache alone.
             view = PruneView(
                 call.steps[index],

@@ -34,8 +34,8 @@ class Stopwatch:
         self._pending: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
 
     @contextlib.contextmanager
-    def span(self, name: str) -> Iterator[None]:
-        """Time the block under `name`."""
+    def span(self, name: str, device: Device | None = None) -> Iterator[None]:
+        """Time the block under `name`; on a GPU, on the stream of `device` where it is not this watch's own."""
         if not self._cuda:
             start = time.perf_counter()
             yield
@@ -43,9 +43,10 @@ class Stopwatch:
             return
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         # On this device's stream: the current device may be another.
-        first.record(torch.cuda.current_stream(self._device))
+        stream = torch.cuda.current_stream(device or self._device)
+        first.record(stream)
         yield
-        last.record(torch.cuda.current_stream(self._device))
+        last.record(stream)
         self._pending.append((name, first, last))
 
     def seconds(self, name: str) -> float:

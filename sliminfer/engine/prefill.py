@@ -58,7 +58,7 @@ class Prefill:
         ((layer, step),) = call.steps.items()
         embedded = call.rows
         yield from self._layers(0, layer)
-        with call.stopwatch.span("select"):
+        with call.stopwatch.span("select", call.rows.hidden.device):
             selection = self._select(selector, layer, step)
         call.steps = {}
         if selection is None:
@@ -81,7 +81,7 @@ class Prefill:
         """Drop rows before layer `index`."""
         call, selector = self.call, self.sequence.selector
         assert selector is not None
-        with call.stopwatch.span("select"):
+        with call.stopwatch.span("select", call.rows.hidden.device):
             selection = self._select(selector, index, call.steps[index])
             if selection is None:
                 return None

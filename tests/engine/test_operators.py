@@ -23,7 +23,7 @@ PRUNED = SlimConfig(steps=(PruneStep(2, 0.5),), block_size=8, local=10, query_wi
 # What a layer of an fp32 model asks for on a CPU: copies; operators beside its products; and what a prune step may add.
 COPIED = 4
 PASSES = 31
-SELECTING = 130
+SELECTING = 137
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 COPIES = {"aten::copy_", "aten::clone", "aten::_to_copy", "aten::cat", "aten::index_select", "aten::repeat"}
 ALLOCATIONS = {"aten::empty", "aten::empty_like", "aten::_unsafe_view", "aten::detach"}
