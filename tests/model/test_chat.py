@@ -145,7 +145,7 @@ def test_the_span_covers_the_question_and_little_more(document: str, question: s
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     assert end == len(spans)
-    place = text.rindex(question.strip())
+    place = len(text) - len("<eos>\n[assistant]") - len(question.strip())
     assert spans[start][0] <= place < spans[start][1]
 
 

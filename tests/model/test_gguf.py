@@ -18,6 +18,7 @@ from sliminfer import PruneStep, SlimConfig, slim
 from sliminfer.errors import ModelError
 from sliminfer.model.gguf_config import gguf_config, llama3_divisors
 from sliminfer.model.gguf_header import read_gguf_header
+from sliminfer.model.gguf_model import spread
 from sliminfer.model.loading import load_model
 from sliminfer.model.packed import PackedEmbedding, PackedLinear
 from sliminfer.model.sources import find_gguf, installed_smollm2
@@ -343,3 +344,11 @@ def test_without_the_package_gguf_the_error_names_it(file: Path, monkeypatch: py
 def test_only_gguf_has_packed_weights() -> None:
     with pytest.raises(ModelError, match="demo has no packed weights"):
         load_model("demo", packed=True)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_model_that_is_spread_over_the_devices_computes_the_same(packed: bool, file: Path) -> None:
+    model = load(file, packed).model
+    wanted = model(token_ids(20)).logits
+    assert torch.allclose(spread(model)(token_ids(20)).logits.cpu(), wanted, atol=1e-4)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sliminfer.errors import MemoryLimitError
-from sliminfer.model.known import KNOWN
+from sliminfer.model.known import KNOWN, KnownModel
 from sliminfer.schedule.memory import check_memory, memory_estimate
+from tests.gguf_files import write_gguf
+from tests.tiny import tiny_model
 from viz.page import model_picker
+from viz.page.serve import open_site
 from viz.page.shelf import Shelf
 
 
@@ -34,3 +39,22 @@ def test_the_picker_greys_exactly_what_the_engine_would_refuse(
             check_memory(shape, tokens, width, attention, free - need.weights, "here")
     else:
         check_memory(shape, tokens, width, attention, free - need.weights, "here")
+
+
+def test_packed_weights_count_as_they_are() -> None:
+    packed = KnownModel("packed", KNOWN["Qwen/Qwen2.5-7B-Instruct"].shape, "", 5 * 10**9)
+    assert packed.memory(4096, 2).weights == 5 * 10**9
+    assert packed.memory(4096, 2).above_weights == memory_estimate(packed.shape, 4096).above_weights
+
+
+def test_a_page_of_packed_weights_offers_the_other_models_as_well(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "tiny.gguf", tiny_model())
+    name = str(tmp_path / "tiny.gguf")
+    site = open_site(name, "cpu", "float32", "balanced", packed=True)
+    loaded = site.shelf.loaded(name)
+    assert loaded is not None
+    assert loaded.packed
+    assert site.models[name].packed_bytes == loaded.weights_bytes
+    assert next(iter(site.models)) == name
+    assert not site.shelf.open("demo").packed
+    site.shelf.close()
