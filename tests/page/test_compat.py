@@ -22,6 +22,8 @@ from viz.page.compat import (
     Event,
     Queue,
     concurrency_id,
+    forget_session,
+    idle_sessions,
     put_queue,
     refuse_events,
     running_events,
@@ -214,5 +216,26 @@ def test_faults_of_events_pass_one_place() -> None:
     try:
         with pytest.raises(AppError, match=r"Something unforeseen went wrong \(KeyError\)"):
             Client(url, verbose=False).predict(1, api_name="/break_down")
+    finally:
+        page.close(verbose=False)
+
+
+def test_a_session_s_state_can_be_let_go_of() -> None:
+    def one() -> int:
+        return 1
+
+    with gr.Blocks() as page:
+        gr.State(0)
+        gr.api(one, api_name="one", queue=False)
+    page.queue()
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        client = Client(url, verbose=False)
+        client.predict(api_name="/one")
+        [session] = idle_sessions(page, 0)
+        assert idle_sessions(page, 3600) == []
+        forget_session(page, session)
+        assert idle_sessions(page, 0) == []
+        assert client.predict(api_name="/one") == 1
     finally:
         page.close(verbose=False)

@@ -11,9 +11,11 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from viz.door.client import client_of
 from viz.door.gate import refusal
 from viz.door.routes import API
 from viz.door.strict_json import BadJSONError, parse
+from viz.door.visits import Visits
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a session or an event, as clients make them up
 _CALL = re.compile(rf"{API}/(call/v2|call|run|queue/join|component_server|cancel|reset)(?:/([^/]*))?/?")
@@ -49,10 +51,11 @@ class Served:
 
 
 class CheckedCalls:
-    """Refuses with 400 what is no strict JSON, and with 422 what is no call of something that is `served`."""
+    """Refuses with 400 what is no strict JSON, with 422 what is no call of something that is `served`, and with 429
+    a client who begins too many `visits`."""
 
-    def __init__(self, app: ASGIApp, served: Served) -> None:
-        self._app, self._served = app, served
+    def __init__(self, app: ASGIApp, served: Served, visits: Visits | None) -> None:
+        self._app, self._served, self._visits = app, served, visits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _CALL.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
@@ -72,6 +75,11 @@ class CheckedCalls:
         fault = self.fault(asked[1], asked[2] or "", body)
         if fault:
             await refusal(422, f"{fault}: {SEE}.")(scope, receive, send)
+            return
+        session = body.get("session_hash")
+        if session is not None and self._visits is not None and not self._visits.may(client_of(scope), session):
+            words = "Too many visits from your address within the hour: come back later."
+            await refusal(429, words, {"retry-after": "600"})(scope, receive, send)
             return
         again: list[Message] = [{**message, "body": json.dumps(body, ensure_ascii=False).encode()}]
 

@@ -5,6 +5,7 @@ Each has a test in `tests/page/test_compat.py` that fails where a new version ha
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ __all__ = [
     "EventQueue",
     "Queue",
     "concurrency_id",
+    "forget_session",
+    "idle_sessions",
     "put_queue",
     "refuse_events",
     "running_events",
@@ -51,6 +54,18 @@ def running_events(page: gr.Blocks) -> int:
 def server_functions(part: Any) -> frozenset[str]:
     """Names of the functions that the script of a component may call."""
     return frozenset(name for name in dir(part) if getattr(getattr(part, name, None), "_is_server_fn", False))
+
+
+def forget_session(page: gr.Blocks, session: str) -> None:
+    """Let go of what Gradio keeps of `session`: the state of its components."""
+    page.state_holder.session_data.pop(session, None)
+    page.state_holder.time_last_used.pop(session, None)
+
+
+def idle_sessions(page: gr.Blocks, seconds: float) -> list[str]:
+    """Sessions from which nothing has come for so long."""
+    since = datetime.now() - timedelta(seconds=seconds)
+    return [session for session, last in list(page.state_holder.time_last_used.items()) if last < since]
 
 
 def takes_events(page: gr.Blocks) -> bool:

@@ -79,14 +79,19 @@ class DocumentEvents:
             self.controls.document.question: questions[0],
         }
 
-    def upload(self, visitor: Visitor, path: str | None) -> Updates:
+    def upload(self, visitor: Visitor, path: str | None, request: gr.Request) -> Updates:
         """A file was uploaded: its text, or what is wrong with it."""
         if path is None:
             return {}
+        self.site.uploads.note(str(request.session_hash), path)
         try:
             return self._taken(visitor, read_upload(path, self.site.document_limits))
         except SlimError as error:
             return {self.status: status(str(error), "error"), self.controls.document.upload: None}
+
+    def left(self, request: gr.Request) -> None:
+        """The visitor has closed the page."""
+        self.site.uploads.forget(str(request.session_hash))
 
     def unread(self) -> Updates:
         """The upload could not even queue."""

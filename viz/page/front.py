@@ -8,6 +8,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from viz.door.admission import Admission
+from viz.door.allowance import Allowance
 from viz.door.bodies import BodyLimits, BoundedBodies
 from viz.door.calls import CheckedCalls, Endpoint, Served
 from viz.door.gate import Layer
@@ -16,17 +17,24 @@ from viz.door.listening import Listening
 from viz.door.policy import PagePolicy
 from viz.door.quiet import Quiet
 from viz.door.routes import OpenRoutes
+from viz.door.uploads import FILES_AN_HOUR, BoundedUploads, Folder
+from viz.door.visits import Visits
 from viz.page.compat import server_functions
 from viz.page.site import Site
 from viz.page.waiting import VisitorQueue
 
 
-def layers(site: Site, page: gr.Blocks, queue: VisitorQueue, hosted: bool) -> tuple[Layer, ...]:
+def layers(
+    site: Site, page: gr.Blocks, queue: VisitorQueue, folder: Folder, hosted: bool
+) -> tuple[Layer, ...]:
     """What every request passes, outermost first. On a machine of one's own all clients are its owner."""
     bodies, served = BodyLimits.of(site.longest_text, site.upload_limit), served_by(page)
+    allowance = Allowance(FILES_AN_HOUR * bodies.upload) if hosted else None
+    visits = Visits() if hosted else None
     inner: tuple[Layer, ...] = (
+        lambda app: BoundedUploads(app, folder, bodies.upload, allowance),
         lambda app: BoundedBodies(app, bodies),
-        lambda app: CheckedCalls(app, served),
+        lambda app: CheckedCalls(app, served, visits),
         lambda app: Listening(app, queue),
     )
     where = Whereabouts.of(hosted, os.environ)

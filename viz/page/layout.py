@@ -25,6 +25,7 @@ from viz.page.tab import Tab
 from viz.page.tabs import TABS
 
 TITLE = "SlimInfer Studio"
+MOST_SESSIONS = 2_000  # Gradio keeps a quarter of a megabyte for each
 TAGLINE = "Ask a long document a question, and watch the full model and the pruned model answer side by side."
 
 
@@ -83,6 +84,7 @@ def launch_options(site: Site) -> dict[str, Any]:
         "share": False,
         "show_error": True,
         "max_file_size": site.upload_limit,
+        "state_session_capacity": MOST_SESSIONS,
         "mcp_server": find_spec("mcp") is not None,
     }
 
@@ -145,6 +147,7 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
 def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> None:
     choices = sharing.controls
     shown = {id(part): part for part in [*_taken(documents), *choices.everything, sharing.status]}
+    page.unload(documents.left)
     page.load(documents.arrive, visitor, list(shown.values()), queue=False, **QUIET)
     sharing.box.make_link.click(sharing.link, choices.inputs, [sharing.box.link, sharing.status], queue=False, **QUIET)
 

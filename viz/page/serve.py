@@ -14,8 +14,9 @@ from sliminfer.errors import ModelError
 from sliminfer.hosting import Limits, Profile
 from sliminfer.model.known import KnownModel, known_models
 from viz.door.gate import gate
+from viz.door.uploads import Folder
 from viz.page import layout
-from viz.page.compat import put_queue
+from viz.page.compat import put_queue, upload_folder
 from viz.page.examples import Example, examples
 from viz.page.front import layers, middleware
 from viz.page.health import health_route
@@ -24,6 +25,7 @@ from viz.page.shelf import Shelf
 from viz.page.site import Site
 from viz.page.tab import Tab
 from viz.page.tabs import TABS
+from viz.page.uploads import forgetting
 from viz.page.waiting import Places, VisitorQueue
 
 MOST_WAITING = 32  # visitors in the queue; more would wait longer than anyone does
@@ -96,12 +98,14 @@ def serve(
     page.queue(api_open=False, default_concurrency_limit=len(site.shelf.devices))
     queue = VisitorQueue(page, places, len(site.shelf.devices))
     put_queue(page, queue)
+    folder, hosted = Folder(upload_folder()), profile is not None
+    chores = [queue.drop_unheard, folder.keep, forgetting(page, site.uploads)]
     launch = layout.launch_options(site) | {
         "prevent_thread_lock": True,
         "app_kwargs": {
             "routes": [health_route(site, page)],
-            "middleware": middleware(profile is not None),
-            "lifespan": gate(layers(site, page, queue, profile is not None), [queue.drop_unheard]),
+            "middleware": middleware(hosted),
+            "lifespan": gate(layers(site, page, queue, folder, hosted), chores),
         },
         **options,
     }

@@ -19,6 +19,7 @@ from viz.page.model_picker import Offer, offers
 from viz.page.session import ResultStore, StopFlags
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
+from viz.page.uploads import Uploads
 
 MOST_NEW_TOKENS = 512  # longest answer where the host sets no limit
 READING_S = 8.0  # longest time that reading an upload may take, while others wait
@@ -50,6 +51,7 @@ class Site:
     stops: StopFlags = field(default_factory=StopFlags)
     results: ResultStore = field(default_factory=ResultStore)
     holdings: Holdings = field(default_factory=Holdings)
+    uploads: Uploads = field(default_factory=Uploads)
 
     @property
     def most_new_tokens(self) -> int:

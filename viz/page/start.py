@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import rmtree
+from tempfile import gettempdir, mkdtemp
 from typing import Annotated
 
 import typer
+from psutil import pid_exists
 
 from sliminfer.errors import SlimError, needs_extra
 from sliminfer.model.loading import DEMO_MODEL
 from sliminfer.schedule.presets import DEFAULT_PRESET
 
+FOLDER = "sliminfer-page-"
 SPACE_PROXIES = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # the Hub's own machines in front of a Space
 
 _log = logging.getLogger(__name__)
@@ -66,6 +71,7 @@ def main(
             log_as_json()
         if os.environ.get("SPACE_ID"):  # uvicorn reads it: whose word on a visitor's address is taken
             os.environ.setdefault("FORWARDED_ALLOW_IPS", SPACE_PROXIES)
+        os.environ.setdefault("GRADIO_TEMP_DIR", private_folder())
         address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")  # nosec B104
         first = model or (DEMO_MODEL if profile is None else profile.models[0])
         site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile, packed=packed)
@@ -78,6 +84,20 @@ def main(
         raise typer.Exit(2) from None
     _log.info("serving", extra={"profile": name, "model": first, "port": port})
     serve_until_told(site, page, f"SlimInfer Studio: http://{address}:{port}")
+
+
+def private_folder() -> str:
+    """A new folder for strangers' files that no other user can look into; gone when this process ends.
+
+    Those of processes that were killed are removed.
+    """
+    for left in Path(gettempdir()).glob(f"{FOLDER}*"):
+        number = left.name.removeprefix(FOLDER).partition("-")[0]
+        if number.isdecimal() and (int(number) == os.getpid() or not pid_exists(int(number))):
+            rmtree(left, ignore_errors=True)
+    folder = mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
+    atexit.register(rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def need_packages() -> None:
