@@ -46,6 +46,7 @@ class DecoderForward:
     def __init__(self, loop: LayerLoop) -> None:
         self._loop = loop
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # lengths differ from layer to layer: nothing to gain
     def __call__(
         self,
         stock: Callable[..., Any],

@@ -147,6 +147,28 @@ def test_a_model_with_adapters_is_pruned_as_it_stands(config: SlimConfig, inner:
 
 
 @configs
+def test_a_compiled_model_is_pruned_inside_the_block_and_stock_outside(config: SlimConfig) -> None:
+    model, ids = endless(), IDS.clone()
+    compiled = torch.compile(model, backend="eager")
+    with torch.no_grad():
+        stock = compiled(ids, logits_to_keep=1).logits
+        with slim(model, config):
+            expected = model(ids, logits_to_keep=1).logits
+            assert torch.equal(compiled(ids, logits_to_keep=1).logits, expected)
+        with slim(compiled, config):
+            assert torch.equal(compiled(ids, logits_to_keep=1).logits, expected)
+        assert torch.equal(compiled(ids, logits_to_keep=1).logits, stock)
+
+
+@configs
+def test_an_assistant_may_be_slimmed_as_well(config: SlimConfig) -> None:
+    model, assistant = endless(), tiny_model(layers=4, seed=1)
+    with slim(model, config), slim(assistant, PRUNED.with_changes(steps=PRUNED.steps[:1])):
+        out = model.generate(IDS, assistant_model=assistant, **GREEDY, **ENDLESS)[0, IDS.shape[1] :].tolist()
+    assert out == truth(model, IDS, config)
+
+
+@configs
 def test_a_device_map_is_followed(config: SlimConfig, tmp_path: Path) -> None:
     endless().save_pretrained(tmp_path / "model")
     whole = AutoModelForCausalLM.from_pretrained(tmp_path / "model", device_map="auto")

@@ -16,7 +16,7 @@ from sliminfer.errors import SlimError
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.dense_oracle import dense
 from tests.engine.patterns import PATTERNS, Pattern, table
-from tests.tiny import tiny_model
+from tests.tiny import FAMILIES, PLAIN, tiny_model
 
 PRUNED = SlimConfig(
     steps=(PruneStep(2, 0.5), PruneStep(4, 0.3)), block_size=8, local=10, query_window=4
@@ -58,7 +58,27 @@ def test_where_nothing_is_pruned_it_is_the_stock_model(pattern: Pattern) -> None
 
 @patterns
 def test_where_it_is_pruned_it_is_the_dense_oracle(pattern: Pattern) -> None:
-    model = tiny_model()
+    hold_to_the_oracle(tiny_model(), pattern)
+
+
+# Those in which rows, positions and masks take another way than in a plain prefill.
+DELICATE = [each for each in PATTERNS if any(word in each.call for word in ("`model(ids)`", "left", "crop", "lookup"))]
+MODELS: dict[str, dict[str, Any]] = {name: {"family": name} for name in (*FAMILIES, *PLAIN)} | {
+    "eager": {"attention": "eager"},
+    "windows": {"family": "mistral", "sliding_window": 40},
+    "windows, eager": {"family": "mistral", "sliding_window": 40, "attention": "eager"},
+    "some windows": {"family": "qwen2", "sliding_window": 40, "use_sliding_window": True, "max_window_layers": 3},
+}
+
+
+@pytest.mark.parametrize("pattern", DELICATE, ids=lambda pattern: pattern.call)
+@pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
+def test_delicate_calls_are_the_dense_oracle_in_every_family(changes: dict[str, Any], pattern: Pattern) -> None:
+    hold_to_the_oracle(tiny_model(**changes), pattern)
+
+
+def hold_to_the_oracle(model: Any, pattern: Pattern) -> None:
+    """What `pattern` gives of the pruned `model` is what the dense oracle says, or its refusal is one sentence."""
     if pattern.refused:
         with torch.no_grad(), slim(model, PRUNED), pytest.raises(SlimError, match=pattern.refused) as refusal:
             pattern.run(model)
