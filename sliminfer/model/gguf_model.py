@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,11 +21,18 @@ from sliminfer.model.packed import PackedEmbedding, PackedLinear
 from sliminfer.ops.compat import undivided_modules
 from sliminfer.ops.ggml import FORMATS, unpack_rows
 
+_log = logging.getLogger(__name__)
+
 _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 # Tensors that the config has taken over, or that can be worked out.
 _NOT_WEIGHTS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 _TOKENIZERS = ("gpt2", "llama")  # byte-level BPE and SentencePiece, by llama.cpp's names
 _SAMPLE = "What is it"
+# How text is cut before the merges of a byte-level vocabulary apply, by llama.cpp's names: rules that transformers knows
+# or that its fallback, GPT-2's, is right for. SmolLM2 cuts single digits besides, but has no merges of them.
+_CUTS = (
+    "default", "gpt-2", "smollm", "qwen2", "llama3", "llama-v3", "llama-bpe", "smaug-bpe", "dbrx", "tekken", "gpt-4o",
+)  # fmt: skip
 _SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
 
@@ -84,6 +92,8 @@ def _tokenizer(header: GgufHeader) -> Any:
     kind, vocabulary = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.tokens") or ()
     if kind not in _TOKENIZERS:
         raise ModelError(f"{header.path.name} has a tokenizer of kind {kind}: use one of {', '.join(_TOKENIZERS)}.")
+    if kind == "gpt2" and (cut := metadata.get("tokenizer.ggml.pre")) not in _CUTS:
+        _log.warning("%s cuts text by a rule called %s, for which GPT-2's is taken.", header.path.name, cut)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(header.path.parent), gguf_file=header.path.name)
     # Versions of transformers differ in which special tokens they take over; the file's are set in any case.
     for name, key in _SPECIAL.items():

@@ -110,6 +110,12 @@ def test_the_tokenizer_and_its_template_come_with_the_file(file: Path) -> None:
     assert tokenizer.apply_chat_template(chat, tokenize=False) == wanted.apply_chat_template(chat, tokenize=False)
 
 
+def test_an_unknown_rule_of_cutting_text_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_gguf(tmp_path / "m.gguf", tiny_model(), edit=_set("tokenizer.ggml.pre", "strange"))
+    load(tmp_path / "m.gguf")
+    assert "by a rule called strange, for which GPT-2's is taken" in caplog.text
+
+
 def _scaling(kind: str, **numbers: float) -> Edit:
     def edit(writer: GGUFWriter, architecture: str) -> None:
         writer.add_string(f"{architecture}.rope.scaling.type", kind)

@@ -11,6 +11,7 @@ import gradio as gr
 from sliminfer.model.devices import free_memory, resolve_device, resolve_dtype
 from sliminfer.model.known import KnownModel
 from sliminfer.model.loading import DEMO_MODEL
+from sliminfer.model.sources import SMOLLM2
 from sliminfer.schedule.shapes import ModelShape
 from viz.figures.words import count, escape, size
 from viz.page.shelf import Shelf
@@ -47,7 +48,7 @@ class Offer:
 
 def title_of(name: str) -> str:
     """A model's name for people: the last part of a Hub id or folder."""
-    return "Demo model" if name == DEMO_MODEL else Path(name).name
+    return {DEMO_MODEL: "Demo model", SMOLLM2: "SmolLM2 135M"}.get(name, Path(name).name)
 
 
 def offers(known: Mapping[str, KnownModel], shelf: Shelf, tokens: int, most: int | None = None) -> list[Offer]:
