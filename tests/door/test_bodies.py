@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from tests.coroutines import complete
 from tests.page.serving import QUESTION, Served
 from viz.door.bodies import UPLOAD, BodyLimits, BoundedBodies
 
@@ -34,7 +35,7 @@ def sent(path: str, content: bytes | Iterator[bytes], seconds: float = 30.0) -> 
         async with httpx.AsyncClient(transport=httpx.ASGITransport(bounded), base_url="http://page") as client:
             return await client.post(path, content=given)
 
-    return asyncio.run(ask())
+    return complete(ask())
 
 
 async def _as_it_comes(pieces: Iterator[bytes]):  # type: ignore[no-untyped-def]
@@ -74,7 +75,7 @@ def test_a_body_that_never_comes_is_not_waited_for(path: str) -> None:
         await BoundedBodies(app, LIMITS, 0.01)(scope, receive, send)  # type: ignore[arg-type]
         return began
 
-    assert asyncio.run(asyncio.wait_for(ask(), 30)) == [408]
+    assert complete(asyncio.wait_for(ask(), 30)) == [408]
 
 
 def test_the_page_refuses_sixty_megabytes_at_once(page: Served) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from tests.coroutines import complete
 from tests.hosting.public_page import PublicPage, public_page
 from tests.page.serving import Served
 from viz.door.headers import SPACE_FRAMES, Headers, Whereabouts
@@ -105,7 +105,7 @@ def test_what_the_app_says_of_sharing_is_taken_back() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return (await client.get("/", headers={"origin": "http://localhost"})).headers
 
-    own, public = (asyncio.run(ask(Whereabouts(public))) for public in (False, True))
+    own, public = (complete(ask(Whereabouts(public))) for public in (False, True))
     assert "access-control-allow-origin" not in own
     assert public["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in own.keys() | public.keys()

@@ -100,7 +100,8 @@ def test_a_batch_can_be_cropped_copied_reset_and_chosen_from() -> None:
         twin.batch_repeat_interleave(2)
         twin.batch_select_indices(torch.tensor([False, False, False, True]))
         twin.crop(-6)
-        assert torch.equal(model(FOLLOW, past_key_values=twin).logits, found[1:])
+        # The head multiplies one row's states here and two rows' there: equal but for rounding.
+        torch.testing.assert_close(model(FOLLOW, past_key_values=twin).logits, found[1:], atol=1e-6, rtol=1e-6)
         cache.reset()
         assert torch.equal(model(FOLLOW, past_key_values=cache).logits, model(FOLLOW).logits)
 

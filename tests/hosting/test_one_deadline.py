@@ -47,6 +47,7 @@ def test_a_click_is_cut_off_once(page: PublicPage, callback: str) -> None:
     visit = Visit(page.url)
     visit.choose(source="Paste", paste=long_text(LONG), question=QUESTION, phrase="The code of the gate is 48213")
     visit.values[visit.part("Runs of each side")] = 9
+    visit.values[visit.part("Longest answer, tokens")] = 500
     visit.values[visit.part("every-layer")] = True
     event = visit.called("run") if callback == "run" else visit.event(callback)
     visit.join(event).raise_for_status()

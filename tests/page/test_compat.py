@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 
+from tests.coroutines import complete
 from viz.door.gate import gate
 from viz.page.blocks import StudioBlocks
 from viz.page.compat import (
@@ -167,7 +167,7 @@ def test_events_are_told_apart_by_their_session_and_end_with_it(slow: Slow) -> N
     assert running[0].alive
     assert session in queue.pending_messages_per_session
     assert session in queue.pending_event_ids_session
-    asyncio.run(queue.clean_events(session_hash=session))
+    complete(queue.clean_events(session_hash=session))
     assert not running[0].alive
     assert waiting_events(slow.page) == 0
 
