@@ -28,8 +28,8 @@ _PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _NOT_WEIGHTS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 _TOKENIZERS = ("gpt2", "llama")  # byte-level BPE and SentencePiece, by llama.cpp's names
 _SAMPLE = "What is it"
-# How text is cut before the merges of a byte-level vocabulary apply, by llama.cpp's names: rules that transformers knows
-# or that its fallback, GPT-2's, is right for. SmolLM2 cuts single digits besides, but has no merges of them.
+# How text is cut before a byte-level vocabulary's merges apply, by llama.cpp's names: rules that transformers knows or
+# that its fallback, GPT-2's, is right for. SmolLM2 cuts single digits besides, but has no merges of them.
 _CUTS = (
     "default", "gpt-2", "smollm", "qwen2", "llama3", "llama-v3", "llama-bpe", "smaug-bpe", "dbrx", "tekken", "gpt-4o",
 )  # fmt: skip
