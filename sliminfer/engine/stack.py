@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -13,7 +15,7 @@ from sliminfer.engine.masks import attention_mask
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.sequence import Rows, Sequence
 from sliminfer.model.attention import check_attention
-from sliminfer.model.families import family_of, find_decoder, rotary_switch, sliding_window
+from sliminfer.model.families import family_of, find_decoder, rotary_switch, rotary_varies, sliding_window
 from sliminfer.model.fused import FusedLayer, fused_layers
 from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.ops.compat import attention_backend
@@ -60,6 +62,10 @@ class Call:
     tail: Tensor | None = None
 
 
+# A rotary module that sets its factors by the length of a call keeps them: between that and their use no other call.
+_ROTARY_TURN = threading.Lock()
+
+
 class Stack:
     """The decoder layers of one model. Nothing about a run is kept here, so that threads may share it.
 
@@ -79,6 +85,8 @@ class Stack:
         # Looked up once: a config's attribute costs a microsecond, and a decoded token passes every layer.
         self.windows = [sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
         self.rotary_switch = rotary_switch(self.decoder.config)
+        varies = rotary_varies(self.decoder.config)
+        self._rotary_turn: AbstractContextManager[Any] = _ROTARY_TURN if varies else nullcontext()
         self.embedding_scale = family_of(self.decoder.config).embedding_scale(self.decoder.config)
         self.backend = attention_backend(self.decoder.config)
         check_attention(self.backend)
@@ -101,7 +109,8 @@ class Stack:
 
     def rows(self, hidden: Tensor, positions: Tensor, rotary: Tensor) -> Rows:
         """Rows of `hidden` [1, n, hidden] at `positions`, rotated by `rotary`, int64 [n] each."""
-        cos, sin = self.decoder.rotary_emb(hidden, position_ids=rotary[None])
+        with self._rotary_turn:
+            cos, sin = self.decoder.rotary_emb(hidden, position_ids=rotary[None])
         return Rows(hidden, cos, sin, positions)
 
     def run(self, call: Call, index: int, prefill: bool) -> None:

@@ -80,6 +80,29 @@ def test_threads_inside_one_block_do_not_meet() -> None:
     assert all(map(torch.equal, alone, together))
 
 
+def test_threads_take_turns_at_a_rotary_module_that_keeps_its_factors(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ids = tiny_model("phi3", **LONG_ROPE), token_ids(100)
+    rotary, together = model.get_decoder().rotary_emb, threading.Barrier(2)
+    stock, met = rotary.forward, []
+
+    def meet(*given: Any, **named: Any) -> Any:
+        try:
+            together.wait(0.3)
+            met.append(True)
+        except threading.BrokenBarrierError:
+            together.reset()
+        return stock(*given, **named)
+
+    monkeypatch.setattr(rotary, "forward", meet)
+
+    def own() -> torch.Tensor:
+        with slim(model, PRUNED):
+            return last_logits(model, ids)
+
+    in_threads(own, own)
+    assert met == []
+
+
 def test_another_thread_sees_the_stock_model_and_may_enter_a_block_of_its_own() -> None:
     model, ids = tiny_model(), token_ids(200)
     stock = last_logits(model, ids)
@@ -172,6 +195,16 @@ def test_what_somebody_put_in_place_of_the_door_stays() -> None:
     assert decoder.forward is theirs
 
 
+LONG_ROPE = {
+    "original_max_position_embeddings": 128,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "long_factor": [4.0] * 4,
+        "short_factor": [1.0] * 4,
+        "original_max_position_embeddings": 128,
+    },
+}
 REQUEST = RunRequest("The lamp of the north tower was lit at nine. " * 12, "When?", PRUNED, max_new_tokens=4)
 
 

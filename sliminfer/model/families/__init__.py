@@ -98,6 +98,12 @@ def rotary_switch(config: Any) -> int | None:
     return int(parameters["original_max_position_embeddings"])
 
 
+def rotary_varies(config: Any) -> bool:
+    """Whether the model's rotary module sets its factors anew by the length of each call, for the whole process."""
+    rope_type = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    return isinstance(rope_type, str) and ("dynamic" in rope_type or rope_type == "longrope")
+
+
 def sliding_window(config: Any, layer: int) -> int | None:
     """The sliding window of `layer` in tokens, None for full attention."""
     window: int | None = getattr(config, "sliding_window", None)
