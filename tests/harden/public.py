@@ -5,6 +5,7 @@ Run as `python -m tests.harden.public FOLDER PORT`, which is what `PublicServer`
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,8 +46,10 @@ def main(folder: str, port: str) -> None:
     from tests.page.serving import write_examples
     from viz.page.closing import serve_until_told
     from viz.page.serve import open_site, serve
+    from viz.page.start import private_folder
 
     log_as_json()
+    os.environ["GRADIO_TEMP_DIR"] = private_folder()
     model = str(Path(folder) / "model")
     profile = tiny_profile(model, prompt_tokens=4096, new_tokens=16)
     site = open_site(model, "auto", "float32", "paper", write_examples(Path(folder)), profile)

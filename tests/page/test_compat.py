@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from viz.page.compat import (
     Event,
     Queue,
     concurrency_id,
+    cut_connections,
     forget_session,
     idle_sessions,
     put_queue,
@@ -239,3 +241,18 @@ def test_a_session_s_state_can_be_let_go_of() -> None:
         assert client.predict(api_name="/one") == 1
     finally:
         page.close(verbose=False)
+
+
+def test_a_server_told_to_close_can_be_kept_from_waiting_for_open_connections(slow: Slow) -> None:
+    """Gradio gives up waiting after 5 s."""
+    with httpx.stream("GET", f"{slow.url}gradio_api/heartbeat/a") as alive, httpx.Client() as client:
+        next(alive.iter_raw())
+        client.get(f"{slow.url}config")
+        line = socket.create_connection(("127.0.0.1", slow.page.server_port))
+        line.sendall(b"POST /gradio_api/call/wait HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n")
+        cut_connections(slow.page, 0.2)
+        started = time.monotonic()
+        slow.page.close(verbose=False)
+        assert time.monotonic() - started < 4.5
+        assert not slow.page.server.thread.is_alive()
+        line.close()

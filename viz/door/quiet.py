@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from typing import Any
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from viz.door.gate import refusal
@@ -42,12 +44,22 @@ class Quiet:
 
         try:
             await self._app(scope, receive, told)
+        except asyncio.CancelledError:  # the server closes, and has waited for long enough
+            await self._end(scope, receive, send, began, ended, refusal(503, "The page is closing: come back later."))
         except Exception as error:
             tell(_log, "a request failed", error)
-            if began and not ended:  # a stream whose session is none: Gradio has said so in it
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-            elif not began:
-                await refusal(500, "Something unforeseen went wrong: try again.")(scope, receive, send)
+            words = refusal(500, "Something unforeseen went wrong: try again.")
+            await self._end(scope, receive, send, began, ended, words)
+
+    @staticmethod
+    async def _end(
+        scope: Scope, receive: Receive, send: Send, began: bool, ended: bool, answer: Response
+    ) -> None:
+        """Give `answer` where there is none yet; end one that has begun, such as a stream, as it is."""
+        if not began:
+            await answer(scope, receive, send)
+        elif not ended:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def tell(log: logging.Logger, what: str, error: BaseException) -> None:

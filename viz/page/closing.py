@@ -11,12 +11,13 @@ from types import FrameType
 
 import gradio as gr
 
-from viz.page.compat import refuse_events
+from viz.page.compat import cut_connections, refuse_events
 from viz.page.health import health_report
 from viz.page.site import Site
 
-GRACE_S = 20.0  # Docker and the Hub kill 30 s after they ask
-STOPPING_S = 5.0  # a run that is told to stop does so at its next layer
+GRACE_S = 9.0  # with what follows, less than the 15 s that the page takes at most; reading a document takes 8
+STOPPING_S = 3.0  # a run that is told to stop does so at its next layer
+LINGER_S = 1.0  # for answers on their way; connections that stay open are cut then
 _LOOK_S = 0.05
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def close(site: Site, page: gr.Blocks, grace_s: float = GRACE_S, hurried: Callab
         for flag in site.stops.under_way():
             flag.set()
         _idle(site, page, STOPPING_S, lambda: False)
+    cut_connections(page, LINGER_S)
     page.close(verbose=False)
     site.shelf.close()
     _log.info("closed")

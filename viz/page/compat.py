@@ -19,6 +19,7 @@ __all__ = [
     "EventQueue",
     "Queue",
     "concurrency_id",
+    "cut_connections",
     "forget_session",
     "idle_sessions",
     "put_queue",
@@ -54,6 +55,11 @@ def running_events(page: gr.Blocks) -> int:
 def server_functions(part: Any) -> frozenset[str]:
     """Names of the functions that the script of a component may call."""
     return frozenset(name for name in dir(part) if getattr(getattr(part, name, None), "_is_server_fn", False))
+
+
+def cut_connections(page: gr.Blocks, seconds: float) -> None:
+    """When the server of `page` closes, let it wait for open connections so long and no longer."""
+    page.server.config.timeout_graceful_shutdown = seconds
 
 
 def forget_session(page: gr.Blocks, session: str) -> None:
