@@ -57,7 +57,11 @@ def test_a_client_begins_so_many_visits_and_goes_on_with_those_it_has() -> None:
     assert MOST_VISITS > 100
 
 
-@given(st.lists(st.tuples(st.integers(0, 4000), st.integers(1, 400)), max_size=12), st.integers(0, 1500))
+# Of files of one age either may go.
+FILES = st.lists(st.tuples(st.integers(0, 4000), st.integers(1, 400)), max_size=12, unique_by=lambda file: file[0])
+
+
+@given(FILES, st.integers(0, 1500))
 def test_a_folder_keeps_neither_too_old_nor_too_much(files: list[tuple[int, int]], most: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder, now = Folder(Path(place), most, oldest_s=3600), time.time()
@@ -71,7 +75,7 @@ def test_a_folder_keeps_neither_too_old_nor_too_much(files: list[tuple[int, int]
         assert left == sum(size for _, size in stayed) <= most
         assert all(age < 3601 for age, _ in stayed)
         young = sorted((age, size) for age, size in files if age <= 3600)
-        assert [size for _, size in stayed] == [size for _, size in young][: len(stayed)] or len({*young}) < len(young)
+        assert [size for _, size in stayed] == [size for _, size in young][: len(stayed)]
         assert folder.has_room(0)
         assert not folder.has_room(most + 1)
 
@@ -118,7 +122,7 @@ def test_an_upload_is_gone_when_its_visit_is(page: PublicPage) -> None:
     for visit, still_there in zip(visits, (True, False), strict=True):
         with visit.http.stream("GET", f"{page.url}gradio_api/heartbeat/{visit.session}") as alive:
             next(alive.iter_raw())
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90  # Gradio looks for closed visits now and then; a busy machine takes longer
         while any(path.name == "kept.txt" for path in kept()) is not still_there:
             assert time.monotonic() < until
             time.sleep(0.05)

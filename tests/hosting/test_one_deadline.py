@@ -54,6 +54,7 @@ def test_a_click_is_cut_off_once(page: PublicPage, callback: str) -> None:
     while not page.site.shelf.busy:
         time.sleep(0.01)
     assert held(page) < SECONDS + AT_A_LAYER_S
-    said = [message for message in visit.stream() if message["msg"] == "process_completed"]
-    assert said[-1]["success"]
-    assert callback == "measure-diffusion" or f"longer than {SECONDS:g} s, which is this page" in str(said)
+    said = list(visit.stream())  # what has not changed since is not said again at the end
+    assert [message["success"] for message in said if message["msg"] == "process_completed"][-1]
+    # Diffusion tells how far it came; of repeats the rounds that were over in time stand.
+    assert callback != "compare-methods" or f"longer than {SECONDS:g} s, which is this page" in str(said)
