@@ -35,7 +35,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PublicPage]:
 
 
 def kept() -> list[Path]:
-    return [path for path in upload_folder().rglob("*") if path.is_file()]
+    while True:
+        try:
+            return [path for path in upload_folder().rglob("*") if path.is_file()]
+        except FileNotFoundError:  # a folder went while it was looked through
+            continue
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 60), st.integers(0, 30)), max_size=40))

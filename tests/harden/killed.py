@@ -1,4 +1,4 @@
-"""kill -9 in mid-run, then a restart on the same port: it comes up, answers as before, and no process is left over.
+"""kill -9 in mid-run, then a restart on the same port: it is up within 20 s, answers as before, and nothing is left over.
 
 Run as `python -m tests.harden.killed --times 3`.
 """
@@ -19,6 +19,9 @@ from gradio_client import Client
 from tests.harden.server import Server
 from tests.harden.soak import own, prune_text
 from tests.harden.verdict import summarise
+
+
+UP_WITHIN_S = 20.0
 
 
 def main() -> int:
@@ -47,6 +50,11 @@ def main() -> int:
             if ask(server) != before:
                 faults.append("the answer after the restart is another one")
         code = server.stop()
+        if max(restarts) > UP_WITHIN_S:
+            faults.append(f"a restart took {max(restarts):.1f} s")
+        left = [path.name for path in server.temporary.iterdir() if path.name.startswith("sliminfer")]
+        if left:
+            faults.append(f"{left} is left in the temporary folder")
         if code != 0:
             faults.append(f"SIGTERM ended the page with status {code}")
     figures: dict[str, Any] = {"kills": given.times, "longest_restart_s": round(max(restarts, default=0.0), 1)}

@@ -25,6 +25,7 @@ from viz.page.compat import (
     concurrency_id,
     cut_connections,
     forget_session,
+    has_own_session,
     idle_sessions,
     put_queue,
     refuse_events,
@@ -256,3 +257,14 @@ def test_a_server_told_to_close_can_be_kept_from_waiting_for_open_connections(sl
         assert time.monotonic() - started < 4.5
         assert not slow.page.server.thread.is_alive()
         line.close()
+
+
+def test_an_event_without_a_session_has_one_of_its_own() -> None:
+    with gr.Blocks() as page:
+        gr.Button().click(lambda: None)
+    fn = next(iter(page.fns.values()))
+
+    async def made() -> list[bool]:  # an event belongs to a running loop
+        return [has_own_session(Event(session, fn, None, None)) for session in (None, "a")]  # type: ignore[arg-type]
+
+    assert complete(made()) == [True, False]

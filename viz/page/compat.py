@@ -21,6 +21,7 @@ __all__ = [
     "concurrency_id",
     "cut_connections",
     "forget_session",
+    "has_own_session",
     "idle_sessions",
     "put_queue",
     "refuse_events",
@@ -60,6 +61,11 @@ def server_functions(part: Any) -> frozenset[str]:
 def cut_connections(page: gr.Blocks, seconds: float) -> None:
     """When the server of `page` closes, let it wait for open connections so long and no longer."""
     page.server.config.timeout_graceful_shutdown = seconds
+
+
+def has_own_session(event: Event) -> bool:
+    """Whether `event` came without a session, so that Gradio made one for it alone."""
+    return bool(event.session_hash == event._id)
 
 
 def forget_session(page: gr.Blocks, session: str) -> None:

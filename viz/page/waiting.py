@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 
 from viz.door.client import client_of
-from viz.page.compat import Event, EventQueue, Queue, concurrency_id, forget_session
+from viz.page.compat import Event, EventQueue, Queue, concurrency_id, forget_session, has_own_session
 
 HEARD_WITHIN_S = 15.0  # to call by hand, with two commands of curl, takes a few
 LOOK_S = 0.5
@@ -87,8 +87,8 @@ class VisitorQueue(Queue):
             for event in events:
                 client = client_of(event.request)
                 self._used[client] = self._use(event).after(time.monotonic() - started)
-                if event.session_hash == event._id:  # a program's call without a session has no state to come back to
-                    forget_session(self.blocks, event._id)
+                if has_own_session(event):  # a program's call without a session has no state to come back to
+                    forget_session(self.blocks, event.session_hash)
             self._used = {client: use for client, use in self._used.items() if use.now() > 0.1}
 
     def send_message(self, event: Event, event_message: Any) -> None:
