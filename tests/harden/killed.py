@@ -1,4 +1,4 @@
-"""kill -9 in mid-run, then a restart on the same port: it is up within 20 s, answers as before, and nothing is left over.
+"""kill -9 in mid-run, then a restart on the same port: up within 20 s, answers as before, and nothing is left over.
 
 Run as `python -m tests.harden.killed --times 3`.
 """
@@ -19,7 +19,6 @@ from gradio_client import Client
 from tests.harden.server import Server
 from tests.harden.soak import own, prune_text
 from tests.harden.verdict import summarise
-
 
 UP_WITHIN_S = 20.0
 
