@@ -35,6 +35,12 @@ def command(
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Nucleus for sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed for sampling.")] = 0,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="A text of the document that is never pruned; may be given several times.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="A text of the document that the first prune step drops in any case.")
+    ] = None,
     thinking: Annotated[bool, typer.Option("--thinking", help="Let a model that can, such as Qwen3, think.")] = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -59,12 +65,13 @@ def command(
     slim_config = options.make_config(loaded.layers, prune, preset, config, method, loaded.name, **changes)
     engine = SlimEngine(loaded)
     request = RunRequest(
-        text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels, thinking=thinking
-    )
+        text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels, thinking=thinking,
+        keep=tuple(keep or ()), drop=tuple(drop or ()),
+    )  # fmt: skip
     ready = engine.prepare(request)
     if flop_budget is not None:
-        prompt = ready.prompt
-        slim_config = at_flop_budget(slim_config, loaded.shape, len(prompt), flop_budget, prompt.question)
+        prompt, marks = ready.prompt, ready.pruning.marks
+        slim_config = at_flop_budget(slim_config, loaded.shape, len(prompt), flop_budget, prompt.question, marks)
     events = engine.compare(ready.under(slim_config))
     engine.warm_up()
     quiet = json == "-"

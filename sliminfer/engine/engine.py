@@ -61,7 +61,7 @@ class SlimEngine:
             )
         self.limits.check(len(prompt), longest)
         check_rotary(self.loaded, len(prompt), longest)
-        check_active(config, BlockMap.of(len(prompt), config, prompt.question))
+        check_active(config, BlockMap.of(len(prompt), config, prompt.question, ready.pruning.marks))
         return ready
 
     def _check_memory(self, ready: PromptRequest) -> None:

@@ -19,6 +19,7 @@ from sliminfer.engine.stack import Call, LayerTick, Look, Result, Stack
 from sliminfer.errors import ConfigError, ModelError
 from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.marks import NO_MARKS, Marks
 from sliminfer.selectors import PromptView, check_method, make_selector, selector_class
 
 __all__ = ["LayerLoop", "LayerTick", "exhaust"]
@@ -37,11 +38,13 @@ class LayerLoop:
         config: SlimConfig,
         question: Span | None = None,
         evidence: tuple[Span, ...] = (),
+        marks: Marks = NO_MARKS,
     ) -> None:
         self._model = model
         self.config = config
         self.question = question
         self.evidence = evidence
+        self.marks = marks
         for what, span in (("question", question), *(("evidence", span) for span in evidence)):
             if span is not None and not 0 <= span[0] <= span[1]:
                 raise ConfigError(f"The {what} is {span}: give the first token and the one after the last.")
@@ -166,7 +169,8 @@ class LayerLoop:
                 )
         if seen:
             raise ConfigError(f"This cache already holds {seen} tokens from outside slim(): start from an empty cache.")
-        prompt = PromptView(BlockMap.of(tokens, self.config, self.question), self.question, self.evidence)
+        blocks = BlockMap.of(tokens, self.config, self.question, self.marks)
+        prompt = PromptView(blocks, self.question, self.evidence, self.marks)
         selector = make_selector(self.config, prompt) if self.config.steps else None
         sequence = Sequence(prompt, self.config, selector, self._store(cache, prompt.blocks, depth))
         attach(cache, sequence)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
+from sliminfer.engine.passages import Passage, marked
 from sliminfer.errors import ConfigError
 from sliminfer.model.prompts import Prompt, build_prompt
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.marks import NO_MARKS, Marks
 
 LEAST_TEMPERATURE = 0.01  # below it logits over temperature overflow, and the answer is the greedy one anyway
 
@@ -63,10 +65,12 @@ class Pruning:
     Attributes:
         config: the prune steps, and what chooses at each.
         evidence: token ranges of the prompt that hold the answer, where known.
+        marks: token ranges of the prompt that are to be kept or dropped whatever they score.
     """
 
     config: SlimConfig = field(default_factory=SlimConfig)
     evidence: tuple[Span, ...] = ()
+    marks: Marks = NO_MARKS
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class PromptRequest:
                     f"The evidence, tokens {start} to {end}, is not in the prompt of {len(self.prompt)}: "
                     "give spans within it."
                 )
+        self.pruning.marks.check(len(self.prompt), self.prompt.question)
 
     @property
     def characters(self) -> int:
@@ -127,6 +132,8 @@ class RunRequest:
         kernels: "auto", "torch" or "triton".
         ignore_eos: go on to `max_new_tokens` even past the end of the answer, for timing.
         thinking: let a model that can think before it answers do so.
+        keep: what no prune step drops: character spans of the document, or texts that stand in it, wherever they do.
+        drop: what goes no further than the first prune step, for experiments; given alike.
 
     Raises:
         ConfigError: document or question is empty, or see `Sampling`.
@@ -143,6 +150,8 @@ class RunRequest:
     kernels: str = "auto"
     ignore_eos: bool = False
     thinking: bool = False
+    keep: Sequence[Passage] = ()
+    drop: Sequence[Passage] = ()
 
     def __post_init__(self) -> None:
         for name, text in (("document", self.document), ("question", self.question)):
@@ -176,12 +185,13 @@ class RunRequest:
         """The same in the tokens of `tokenizer`, through its chat template.
 
         Raises:
-            ConfigError: the evidence is not in the document.
+            ConfigError: the evidence, or what is to be kept or dropped, is not in the document.
             ModelError: the template does not print the message.
         """
         started = time.perf_counter()
         prompt = build_prompt(tokenizer, self.document, self.question, thinking=self.thinking)
-        pruning = Pruning(self.config, in_tokens(prompt, self.evidence))
+        kept, dropped = (marked(prompt, getattr(self, name), name) for name in ("keep", "drop"))
+        pruning = Pruning(self.config, in_tokens(prompt, self.evidence), Marks(kept, dropped))
         return PromptRequest(prompt, self.sampling, pruning, self.kernels, time.perf_counter() - started)
 
 

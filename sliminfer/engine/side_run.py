@@ -56,7 +56,7 @@ class SideRun:
         self.cache = make_cache(
             self.config,
             loaded.shape.layers,
-            BlockMap.of(len(prompt), self.config, prompt.question),
+            BlockMap.of(len(prompt), self.config, prompt.question, request.pruning.marks),
             reserve=sampling.max_new_tokens,
             pool=pool,
         )
@@ -87,7 +87,8 @@ class SideRun:
         Between two events nothing of the run is in force: the listener, and the thread that asks for the next event,
         may do what they like with the model.
         """
-        self.loop = LayerLoop(self.loaded.model, self.config, self.prompt.question, self.request.pruning.evidence)
+        pruning = self.request.pruning
+        self.loop = LayerLoop(self.loaded.model, self.config, self.prompt.question, pruning.evidence, pruning.marks)
         with contextlib.closing(self._events()) as run:
             while True:
                 with ops.use_kernels(self.request.kernels, self.kernels_ran):

@@ -19,6 +19,7 @@ from sliminfer.engine.loop import LayerLoop
 from sliminfer.ops.dispatch import use_kernels
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.marks import Marks
 
 
 @contextlib.contextmanager
@@ -28,6 +29,8 @@ def slim(
     question: Span | None = None,
     evidence: tuple[Span, ...] = (),
     kernels: str = "auto",
+    keep: tuple[Span, ...] = (),
+    drop: tuple[Span, ...] = (),
 ) -> Iterator[LayerLoop]:
     """Within the block, prefills of `model` prune by `config`; outside it the model is as it was.
 
@@ -42,13 +45,15 @@ def slim(
             for a chat.
         evidence: token spans that hold the answer, read by the oracle method only.
         kernels: "auto" (Triton on a GPU, torch elsewhere), "torch" or "triton".
+        keep: half-open token spans that no prune step drops, such as the system prompt or tool definitions.
+        drop: token spans that go no further than the first prune step, for experiments; see `Marks`.
 
     Raises:
         ConfigError: the schedule does not fit the model, or the model is inside another `slim`, or Triton is
             asked for where it cannot run.
         ModelError: the model's family is not supported.
     """
-    loop = LayerLoop(model, config, question, evidence)
+    loop = LayerLoop(model, config, question, evidence, Marks(keep, drop))
     doors: list[tuple[nn.Module, str, Handler]] = [(loop.decoder, "forward", DecoderForward(loop))]
     for above in _above(model, loop.decoder):
         doors.append((above, "forward", ModelForward()))

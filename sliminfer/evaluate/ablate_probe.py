@@ -77,7 +77,8 @@ def kept_shares(view: PruneView, rules: Mapping[str, SlimConfig]) -> dict[str, f
     evidence = torch.tensor([i for span in view.prompt.evidence for i in range(*span)], device=view.alive.device)
     shares = {}
     for label, rule in rules.items():
-        prompt = replace(view.prompt, blocks=BlockMap.of(view.prompt.tokens, rule, view.prompt.question))
+        known = view.prompt
+        prompt = replace(known, blocks=BlockMap.of(known.tokens, rule, known.question, known.marks))
         chosen = make_selector(rule, prompt).select(replace(view, step=rule.steps[0], prompt=prompt))
         kept = view.alive if chosen is None else chosen.kept
         shares[label] = float(torch.isin(evidence, kept).float().mean())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sliminfer.schedule.config import PruneStep, SlimConfig
-
-Span = tuple[int, int]
+from sliminfer.schedule.marks import NO_MARKS, Marks
+from sliminfer.schedule.marks import Span as Span
 
 # Positions whose queries score where no question is known: a chat template's last tokens and the sentence before them.
 UNKNOWN_QUESTION = 32
@@ -23,9 +23,10 @@ class BlockMap:
         tokens: prompt length N.
         block_size: tokens per block.
         forced: ascending ids of the blocks that are always kept: the first `sink` blocks, every block that
-            touches the last `local` tokens, and every block that touches the question span.
+            touches the last `local` tokens, and every block that touches the question or a span marked to be kept.
         window: last positions whose queries score the blocks, at most `tokens`.
         least: tokens that every step keeps at least.
+        dropped: ascending ids of the blocks that do not pass the first step; never forced, nor the last one.
     """
 
     tokens: int
@@ -33,20 +34,33 @@ class BlockMap:
     forced: tuple[int, ...]
     window: int = 1
     least: int = 0
+    dropped: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, tokens: int, config: SlimConfig, question: Span | None = None) -> BlockMap:
-        """The map of a prompt under `config`; `question` is the half-open token span of the question."""
+    def of(
+        cls, tokens: int, config: SlimConfig, question: Span | None = None, marks: Marks = NO_MARKS
+    ) -> BlockMap:
+        """The map of a prompt under `config`; `question` is the half-open token span of the question.
+
+        Raises:
+            ConfigError: see `Marks.check`.
+        """
+        marks.check(tokens, question)
         size = config.block_size
         known = question is not None and question[0] < question[1]
         count = -(-tokens // size)
-        forced = set(range(min(config.sink, count)))
-        forced.update(range(max(0, tokens - config.local) // size, count))
+        asked_for = set(_touched(marks.keep, size))
         if question is not None and known:
-            forced.update(range(question[0] // size, min(count, -(-question[1] // size))))
+            asked_for.update(block for block in _touched((question,), size) if block < count)
+        dropped = set(_touched(marks.drop, size)) - asked_for - {count - 1}
+        # What is always kept for no reason of this prompt's own gives way to what its caller says.
+        always = {*range(min(config.sink, count)), *range(max(0, tokens - config.local) // size, count)}
+        forced = asked_for | (always - dropped)
         asked = tokens - question[0] if question is not None and known else UNKNOWN_QUESTION
         window = min(asked, MOST_QUERIES) if config.query_window is None else config.query_window
-        return cls(tokens, size, tuple(sorted(forced)), min(window, tokens), config.least_tokens)
+        return cls(
+            tokens, size, tuple(sorted(forced)), min(window, tokens), config.least_tokens, tuple(sorted(dropped))
+        )
 
     def __len__(self) -> int:
         return -(-self.tokens // self.block_size)
@@ -69,12 +83,18 @@ class BlockMap:
         return min(len(self), -(-self.budget_tokens(step) // self.block_size))
 
     def kept(self, step: PruneStep) -> int:
-        """Blocks that go on after `step`: its budget, or the forced blocks alone where they exceed it."""
-        return max(self.budget(step), len(self.forced))
+        """Blocks that go on after `step`: its budget, or the forced blocks alone where they exceed it; none dropped."""
+        return min(len(self) - len(self.dropped), max(self.budget(step), len(self.forced)))
 
     def tokens_in(self, blocks: Sequence[int]) -> int:
         """Number of positions in `blocks`."""
         return sum(end - start for start, end in map(self.span, blocks))
+
+
+def _touched(spans: Sequence[Span], size: int) -> Iterator[int]:
+    """The blocks of `size` tokens that touch one of `spans`."""
+    for start, end in spans:
+        yield from range(start // size, -(-end // size))
 
 
 def to_ranges(positions: Sequence[int]) -> list[list[int]]:

@@ -59,7 +59,9 @@ class Adaptive(SlimInfer):
         if len(blocks.forced) == len(self.alive):
             return None
         scores, order = self.ranked(view)
-        budget = self._enough(order.values, most)
+        whole = len(self.alive) == len(blocks)
+        free = len(self.alive) - len(blocks.dropped) if whole else len(self.alive)
+        budget = self._enough(order.values[:free], most)
         return None if budget == len(self.alive) else self.keep(scores, order, budget)
 
     def _enough(self, values: Tensor, most: int) -> int:

@@ -13,6 +13,7 @@ from sliminfer.errors import ConfigError
 from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import Scoring
+from sliminfer.schedule.marks import NO_MARKS, Marks
 
 Knobs = TypeVar("Knobs")
 
@@ -25,11 +26,13 @@ class PromptView:
         blocks: the prompt's block map.
         question: token span of the question, if known.
         evidence: token spans that hold the answer; known in evaluation only, for the oracle.
+        marks: token spans that are to be kept or dropped whatever they score; `blocks` follows them.
     """
 
     blocks: BlockMap
     question: Span | None = None
     evidence: tuple[Span, ...] = ()
+    marks: Marks = NO_MARKS
 
     @property
     def tokens(self) -> int:

@@ -14,7 +14,7 @@ from sliminfer.selectors.base import PromptView, PruneView, Selection, Selector
 
 
 class BlockSelector(Selector):
-    """Keeps the forced blocks and, within the step's budget, the blocks of the highest `score`.
+    """Keeps the forced blocks and, within the step's budget, the blocks of the highest `score` that are not dropped.
 
     Where the forced blocks exceed the budget, they alone go on.
     """
@@ -23,6 +23,8 @@ class BlockSelector(Selector):
         super().__init__(config, prompt)
         self.alive = torch.arange(len(prompt.blocks))
         self.forced = torch.tensor(prompt.blocks.forced, dtype=torch.int64)
+        self.gone = torch.zeros(len(prompt.blocks), dtype=torch.bool)
+        self.gone[list(prompt.blocks.dropped)] = True
 
     @abstractmethod
     def score(self, view: PruneView) -> Tensor:
@@ -42,15 +44,17 @@ class BlockSelector(Selector):
     def ranked(self, view: PruneView) -> tuple[Tensor, torch.return_types.sort]:
         """Score of each block, NaN for those that are gone, and the alive blocks from best to worst.
 
-        Forced blocks come first, at a score of infinity; ties go to the lower block.
+        Forced blocks come first, at a score of infinity, dropped ones last; ties go to the lower block.
         """
         device = view.alive.device
         # Copies that do not wait: the host must not fall behind the layers that a GPU is still busy with.
         self.alive = self.alive.to(device, non_blocking=True)
         self.forced = self.forced.to(device, non_blocking=True)
+        self.gone = self.gone.to(device, non_blocking=True)
         ranked = self.score(view).to(device)
         scores = torch.full((len(self.prompt.blocks),), math.nan, device=device)
         scores[self.alive] = ranked
+        ranked.masked_fill_(self.gone[self.alive], -math.inf)
         ranked.index_fill_(0, torch.searchsorted(self.alive, self.forced), math.inf)
         return scores, torch.sort(ranked, descending=True, stable=True)
 

@@ -9,6 +9,7 @@ from sliminfer.errors import ConfigError
 from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import prefill_flops
+from sliminfer.schedule.marks import NO_MARKS, Marks
 from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors import selector_class
 
@@ -19,18 +20,25 @@ _HALVINGS = 40
 _GRAIN = 1e-5
 
 
-def flop_speedup(config: SlimConfig, shape: ModelShape, prompt_tokens: int, question: Span | None = None) -> float:
+def flop_speedup(
+    config: SlimConfig, shape: ModelShape, prompt_tokens: int, question: Span | None = None, marks: Marks = NO_MARKS
+) -> float:
     """FLOPs of the full prefill over those of `config`'s, by `metrics.prefill_flops`.
 
     For a method that chooses its budget per prompt, the least it can be.
     """
-    plan = selector_class(config.method).plan(config, BlockMap.of(prompt_tokens, config, question), shape.layers)
+    plan = selector_class(config.method).plan(config, BlockMap.of(prompt_tokens, config, question, marks), shape.layers)
     full = prefill_flops(shape, (prompt_tokens,) * shape.layers)
     return full / prefill_flops(shape, plan.layer_runs, plan.scored)
 
 
 def at_flop_budget(
-    config: SlimConfig, shape: ModelShape, prompt_tokens: int, speedup: float, question: Span | None = None
+    config: SlimConfig,
+    shape: ModelShape,
+    prompt_tokens: int,
+    speedup: float,
+    question: Span | None = None,
+    marks: Marks = NO_MARKS,
 ) -> SlimConfig:
     """`config` with its steps changed so that the prefill's FLOP speed-up is `speedup`.
 
@@ -47,6 +55,7 @@ def at_flop_budget(
         prompt_tokens: length of the prompt.
         speedup: what the full prefill's FLOPs should be divided by, at least 1.
         question: token span of the question, if known: it is always kept.
+        marks: token spans that are to be kept or dropped in any case.
 
     Returns:
         The config that comes nearest: within one block of tokens at each step.
@@ -64,10 +73,11 @@ def at_flop_budget(
     for moved in _moved_down(config):
         if moved.steps[0].layer / config.steps[0].layer <= likeness:
             break  # the layers alone make it, and all that follow, less like the published schedule
-        hardest = flop_speedup(_turned(moved, 2.0, prompt_tokens, question), shape, prompt_tokens, question)
+        turned = _turned(moved, 2.0, prompt_tokens, question, marks)
+        hardest = flop_speedup(turned, shape, prompt_tokens, question, marks)
         reach = max(reach, hardest)
         if hardest >= speedup:
-            solved = _solve(moved, shape, prompt_tokens, speedup, question)
+            solved = _solve(moved, shape, prompt_tokens, speedup, question, marks)
             found = _likeness(solved, config, prompt_tokens)
             if found > likeness:
                 best, likeness = solved, found
@@ -80,13 +90,13 @@ def at_flop_budget(
 
 
 def _solve(
-    config: SlimConfig, shape: ModelShape, prompt_tokens: int, speedup: float, question: Span | None
+    config: SlimConfig, shape: ModelShape, prompt_tokens: int, speedup: float, question: Span | None, marks: Marks
 ) -> SlimConfig:
     """The turn of the knob between keeping all and the hardest that comes nearest to `speedup`, by bisection."""
 
     def at(knob: float) -> tuple[SlimConfig, float]:
-        turned = _turned(config, knob, prompt_tokens, question)
-        return turned, flop_speedup(turned, shape, prompt_tokens, question)
+        turned = _turned(config, knob, prompt_tokens, question, marks)
+        return turned, flop_speedup(turned, shape, prompt_tokens, question, marks)
 
     low, high = 0.0, 2.0
     for _ in range(_HALVINGS):
@@ -112,12 +122,12 @@ def _moved_down(config: SlimConfig) -> Iterator[SlimConfig]:
         yield config
 
 
-def _turned(config: SlimConfig, knob: float, prompt_tokens: int, question: Span | None) -> SlimConfig:
+def _turned(config: SlimConfig, knob: float, prompt_tokens: int, question: Span | None, marks: Marks) -> SlimConfig:
     """`config` with all keeps, as shares of the prompt: whole at 0, its own at 1, divided by `_HARDEST` at 2.
 
     No keep falls to the forced blocks alone, where nothing would be chosen; no step keeps more than its share.
     """
-    blocks = BlockMap.of(prompt_tokens, config, question)
+    blocks = BlockMap.of(prompt_tokens, config, question, marks)
     least = min(1.0, (len(blocks.forced) + 1) * config.block_size / prompt_tokens)
     shares = [step.budget_tokens(prompt_tokens) / prompt_tokens for step in config.steps]
     wanted = [share**knob if knob <= 1 else share * _HARDEST ** (1 - knob) for share in shares]

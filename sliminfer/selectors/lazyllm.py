@@ -48,9 +48,12 @@ class LazyLLM(TokenSelector):
         return attention_received(view.queries(self.prompt.blocks.window), view.keys()).mean(0)
 
     def revive(self, view: PruneView) -> Tensor:
-        decoded = view.alive >= self.prompt.tokens
-        scores = attention_received(view.queries(1), view.keys()).mean(0)
-        scores = scores.to(view.alive.device).masked_fill_(decoded, -1.0)
+        alive, scores = view.alive, attention_received(view.queries(1), view.keys()).mean(0).to(view.alive.device)
+        decoded = alive >= self.prompt.tokens
+        scores = scores.masked_fill_(decoded, -1.0)
+        if self.prompt.blocks.dropped:
+            stays = decoded | ~self.gone.to(alive.device)[alive.clamp(max=self.prompt.tokens - 1)]
+            alive, scores = alive[stays], scores[stays]
         best = scores.sort(descending=True, stable=True).indices[: self.prompt.blocks.budget_tokens(view.step)]
         # Decoded tokens among them, where the prompt has fewer left, are in every layer anyway: counting would wait.
-        return view.alive[best]
+        return alive[best]

@@ -20,14 +20,18 @@ _FP32_ELEMENTS = 1 << 24
 class TokenSelector(Selector):
     """Keeps the forced blocks' tokens and, within the step's token budget, the tokens of the highest `score`.
 
-    The forced blocks are the engine's for every method alike: a token-level method is not made to lose the
-    question that a block-level one is given. Where they exceed the budget, they alone go on.
+    Dropped blocks go at the first step. The forced blocks are the engine's for every method alike: a token-level
+    method is not made to lose the question that a block-level one is given. Where they exceed the budget, they alone
+    go on.
     """
 
     def __init__(self, config: SlimConfig, prompt: PromptView) -> None:
         super().__init__(config, prompt)
         spans = map(prompt.blocks.span, prompt.blocks.forced)
         self.forced = torch.tensor([position for span in spans for position in range(*span)])
+        self.gone = torch.zeros(prompt.tokens, dtype=torch.bool)
+        for block in prompt.blocks.dropped:
+            self.gone[slice(*prompt.blocks.span(block))] = True
 
     @abstractmethod
     def score(self, view: PruneView) -> Tensor:
@@ -35,17 +39,25 @@ class TokenSelector(Selector):
 
     @classmethod
     def tokens_after(cls, step: PruneStep, blocks: BlockMap, alive: int) -> int:
-        return min(alive, max(blocks.budget_tokens(step), blocks.tokens_in(blocks.forced)))
+        return min(alive, _kept(step, blocks))
 
     def select(self, view: PruneView) -> Selection | None:
-        budget = max(self.prompt.blocks.budget_tokens(view.step), len(self.forced))
+        budget = _kept(view.step, self.prompt.blocks)
         if budget >= len(view.alive):
             return None
         self.forced = self.forced.to(view.alive.device)
+        self.gone = self.gone.to(view.alive.device)
         scores = self.score(view).to(view.alive.device)
+        scores.masked_fill_(self.gone[view.alive], -math.inf)
         scores[torch.searchsorted(view.alive, self.forced)] = math.inf
         order = torch.sort(scores, descending=True, stable=True)
         return Selection(view.alive[order.indices[:budget].sort().values])
+
+
+def _kept(step: PruneStep, blocks: BlockMap) -> int:
+    """Tokens that go on after `step`: its budget, or the forced blocks' alone where they exceed it; none dropped."""
+    wanted = max(blocks.budget_tokens(step), blocks.tokens_in(blocks.forced))
+    return min(blocks.tokens - blocks.tokens_in(blocks.dropped), wanted)
 
 
 def attention_received(queries: Tensor, keys: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from sliminfer.model.prompts import build_prompt
 from tests.selectors.plugin import install, keynorm
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -68,10 +69,13 @@ def sliminfer(*args: object, path: Path = ROOT) -> subprocess.CompletedProcess[s
 
 def test_run_prints_the_contract(model_folder: Path, tmp_path: Path) -> None:
     document = tmp_path / "log.txt"
-    document.write_text("The lamp of the north tower was lit at nine. " * 90)
+    lamps = "The lamp of the north tower was lit at nine. " * 30
+    text = f"{lamps}Rule one: never sleep. {lamps}Nobody came all night. {lamps}Rule two: burn no oil."
+    document.write_text(text)
     done = sliminfer(
         "run", "--document", document, "--question", "When?", "--model", model_folder,
         "--prune", "2:0.5,4:0.25", "--max-new-tokens", 5, "--json", "-",
+        "--keep", "Rule one: never sleep.", "--keep", "Rule two: burn no oil.", "--drop", "Nobody came all night.",
         "--active", 0.5, "--refresh", 2, "--gamma", 0.4, "--active-preserve",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -81,8 +85,13 @@ def test_run_prints_the_contract(model_folder: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     jsonschema.validate(data, CONTRACT)
     assert [k["layer"] for k in data["pruned"]["kept"]] == [2, 4]
+    prompt = build_prompt(tiny_tokenizer(), text, "When?")
     for kept in data["pruned"]["kept"]:
         assert kept["tokens"] == sum(end - start for start, end in kept["ranges"])
+        held = {i for start, end in kept["ranges"] for i in range(start, end)}
+        for marked, stays in (("Rule one: never", True), ("Rule two: burn", True), ("Nobody came all", False)):
+            tokens = set(range(*prompt.token_range(text.index(marked), text.index(marked) + len(marked))))
+            assert tokens <= held if stays else not tokens & held
     assert data["speedup"]["ttft_flops"] > 1
     assert data["prompt_tokens"] == data["full"]["tokens_per_layer"][-1]
 

@@ -44,9 +44,22 @@ def test_compare_takes_the_decode_memory(client: Client) -> None:
     assert looks
 
 
+def test_compare_keeps_and_drops_what_it_is_told(client: Client) -> None:
+    document = long_text(20)
+    dropped = document[len(document) // 2 : len(document) // 2 + 40].strip()
+    wanted = {"keep": [document[300:340].strip()], "drop": [dropped]}
+    asked = {"prune": "4:99%", "max_new_tokens": 2}
+    plain = client.predict(document, QUESTION, **asked, api_name="/compare")
+    result = client.predict(document, QUESTION, **asked, **wanted, api_name="/compare")
+    assert result["pruned"]["kept"][0]["tokens"] < plain["pruned"]["kept"][0]["tokens"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"keep": ["no such words"]}, "keep names 'no such words', which is not in the document"),
+        ({"drop": "A lamp."}, "drop is 'A lamp.': give a list of texts"),
+        ({"keep": [3]}, "keep has 3: give a text"),
         ({"gamma": 2.0}, "between 0 and 1"),
         ({"active": 0.0}, "not a fraction"),
         ({"prune": f"{LAYERS}:25%"}, "does not exist"),

@@ -37,6 +37,8 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
         gamma: float = 0.9,
         active_preserve: bool = False,
         decode_unit_size: int = 8,
+        keep: list[str] | None = None,
+        drop: list[str] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Ask a question about a document twice, of the full and of the pruned model, and compare both.
 
@@ -55,6 +57,8 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             gamma: blocks are swapped when less of the working set than this share is still wanted.
             active_preserve: whether the layers before the first prune step hold a working set as well.
             decode_unit_size: tokens per mean key that a look scores.
+            keep: texts of the document that are never pruned, wherever they stand in it.
+            drop: texts of the document that go no further than the first prune step, for experiments.
 
         Returns:
             Both answers with their times in seconds and memory in bytes, what was kept at each prune layer,
@@ -80,7 +84,10 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             if steps:
                 config = config.with_changes(steps=steps, least_tokens=0)
             RunLimits(new_tokens=site.most_new_tokens).check(0, max_new_tokens)
-            request = RunRequest(document, question, config, max_new_tokens, temperature, top_p, seed)
+            request = RunRequest(
+                document, question, config, max_new_tokens, temperature, top_p, seed,
+                keep=keep or (), drop=drop or (),
+            )  # fmt: skip
             for events in watched(site, lambda: site.shelf.engine(name).compare(request)):
                 for event in events:
                     result = result.after(event)

@@ -179,7 +179,8 @@ class MethodsEvents:
         shape = engine.loaded.shape
         for name in chosen:
             own = wanted.config if name == wanted.config.method else published(name, shape.layers, setup.model)
-            configs[name] = at_flop_budget(own, shape, len(ready.prompt), speedup, ready.prompt.question)
+            prompt, marks = ready.prompt, ready.pruning.marks
+            configs[name] = at_flop_budget(own, shape, len(prompt), speedup, prompt.question, marks)
         full: Side = "full"
         yield from engine.run(ready, full)
         for name in chosen:
