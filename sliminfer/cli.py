@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from sliminfer.commands import ablate, bench, models, report, run, space, sweep, tune
+from sliminfer.commands import ablate, bench, diffusion, models, report, run, space, sweep, tune
 from sliminfer.commands import eval as eval_command
 from sliminfer.commands.compat import CommandLineError, message_of
 from sliminfer.errors import SlimError
@@ -23,6 +23,7 @@ app.command("models")(models.command)
 app.command("bench")(bench.command)
 app.command("eval")(eval_command.command)
 app.command("ablate")(ablate.command)
+app.command("diffusion")(diffusion.command)
 app.command("sweep")(sweep.command)
 app.command("tune")(tune.command)
 app.command("report")(report.command)

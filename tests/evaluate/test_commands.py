@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from sliminfer.cli import app
 from sliminfer.commands.bench import _merged
+from sliminfer.diffusion.summary import DiffusionSummary
 from sliminfer.errors import SlimError
 from sliminfer.evaluate import evaluate
 from sliminfer.evaluate.records import Record
@@ -63,6 +64,17 @@ def test_eval_matches_flops_for_every_method(common: list[object], tmp_path: Pat
     assert [row["variant"] for row in pruned] == ["sliminfer@1.5x", "streaming@1.5x"]
     for row in pruned:
         assert row["speedup"]["ttft_flops"] == pytest.approx(1.5, rel=0.03)
+
+
+def test_diffusion_sums_up_a_model(common: list[object], tmp_path: Path) -> None:
+    said = invoke("diffusion", *common, "--suite", "needle", "--examples", 2, "--draws", 1)
+    data = result(tmp_path)
+    summary = DiffusionSummary.from_dict(data["diffusion"])
+    assert summary.probes + summary.left_out == 2
+    assert list(summary.removed_layers) == list(range(summary.layers + 1))
+    assert (summary.own_loss[:, 0] == 1).all()  # each on its own scale
+    assert abs(summary.own_loss[:, -1]).max() < 1e-3  # nothing is missing at the end
+    assert "median of" in said
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sliminfer.schedule.blocks import Span
 from viz.figures.diffusion import attention_chart, finding, removal_chart, similarity_grid
 from viz.figures.export import Figure
 from viz.figures.words import escape, plural
-from viz.page import curve, diffusion_api
+from viz.page import curve, diffusion_api, stored_diffusion
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
 from viz.page.curve import Curve
@@ -29,6 +29,7 @@ from viz.page.run_bar import RunBar
 from viz.page.session import Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
+from viz.page.stored_diffusion import StoredDiffusionView
 from viz.page.stream import ENGINE_QUEUE, plain_message
 from viz.page.tab import Tab, Updates
 from viz.page.zero import probing
@@ -46,7 +47,7 @@ HINT = (
 
 @dataclass(frozen=True)
 class DiffusionTab(Tab):
-    """The tab's components."""
+    """The tab's components; `stored` shows what was measured on whole models before."""
 
     id: ClassVar[str] = "diffusion"
     label: ClassVar[str] = "Diffusion"
@@ -60,6 +61,7 @@ class DiffusionTab(Tab):
     attention: Curve
     removal: Curve
     map: gr.HTML
+    stored: StoredDiffusionView
 
     @classmethod
     def build(cls, site: Site, first: Visitor) -> Self:
@@ -79,7 +81,8 @@ class DiffusionTab(Tab):
         removal = curve.build("curve-removal")
         attention = curve.build("curve-attention")
         picture = gr.HTML("", elem_id="similarity", apply_default_css=False)
-        return cls(phrase, gr.State(None), every, take, start, words, attention, removal, picture)
+        stored = stored_diffusion.build(site)
+        return cls(phrase, gr.State(None), every, take, start, words, attention, removal, picture, stored)
 
     @classmethod
     def figures(cls, visitor: Visitor) -> dict[str, Figure]:
@@ -100,6 +103,9 @@ class DiffusionTab(Tab):
         kept = desk.find(KeptTab)
         if kept is not None:
             kept.text.pick(events.pick, desk.visitor, [self.phrase, self.picked], queue=False, **QUIET)
+        view, model = self.stored, self.stored.chosen
+        if view.found:
+            gr.on([desk.opened(self), model.input], view.drawn, model, view.outputs, queue=False, **QUIET)
         gr.api(diffusion_api.endpoint(desk.site), concurrency_id=ENGINE_QUEUE)
 
 
