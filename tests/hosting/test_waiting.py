@@ -121,11 +121,20 @@ def test_whoever_has_had_the_device_least_comes_first(page: PublicPage) -> None:
     assert order == ["greedy", "meanwhile", "polite", "greedy again"]
 
 
+def test_one_client_leaves_the_last_half_of_the_places_to_others(page: PublicPage) -> None:
+    first, greedy = Stranger(page, 30), Stranger(page, 31)
+    first.post(2 * LONG, max_new_tokens=64).raise_for_status()  # under way, or soon
+    for number in range(3):
+        Stranger(page, 32 + number).post(LONG, max_new_tokens=64).raise_for_status()
+    assert greedy.post(LONG, max_new_tokens=64).status_code == 200
+    assert "one of your calls does already" in greedy.post(LONG).json()["detail"]
+    assert Stranger(page, 36).post(LONG).status_code == 200
+
+
 def test_documents_are_read_while_runs_wait(page: PublicPage) -> None:
-    runners = [Stranger(page, 40 + number) for number in range(5)]
+    runners = [Stranger(page, 40 + number) for number in range(9)]
     for runner in runners:
-        for _ in range(2):
-            runner.post(LONG, max_new_tokens=64)
+        runner.post(LONG, max_new_tokens=64)
     assert len(page.queue.event_queue_per_concurrency_id[ENGINE_QUEUE].queue) >= 7
     reader = Stranger(page, 50)
     files = {"files": ("slow.txt", b"The lamp was lit.")}

@@ -1,8 +1,7 @@
 """The queue of the page: Gradio's, made so that no client can take it from the others.
 
 Each kind of work has places of its own, so that documents do not wait behind runs nor runs behind documents. A client
-holds a few of them at a time, whose turn it is depends on how long a client has had the device already, and what nobody
-listens to is dropped.
+holds a few of them at a time, turns go round by client (`turns`), and what nobody listens to is dropped.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ import gradio as gr
 
 from viz.door.client import client_of
 from viz.page.compat import Event, EventQueue, Queue, concurrency_id, forget_session, has_own_session
+from viz.page.turns import Use, in_turn, may_wait
 
 HEARD_WITHIN_S = 15.0  # to call by hand, with two commands of curl, takes a few
 LOOK_S = 0.5
 MOST_UNREAD = 2_000  # updates: minutes of a run whose listener reads nothing
-HALF_FORGOTTEN_S = 600.0  # how long ago a client's use of the device counts half
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class VisitorQueue(Queue):
         self._listeners: Counter[str] = Counter()
         self._coming: Counter[tuple[str, str]] = Counter()
         self._used: dict[str, Use] = {}
+        self._since: dict[Event, float] = {}
         self._silent: dict[str, float] = {}
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
@@ -73,23 +73,29 @@ class VisitorQueue(Queue):
             self._coming[kind, client] -= 1
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
-        """Whose turn it is: of those that wait, the first of the client that has used the device least of late."""
-        for queue in self.event_queue_per_concurrency_id.values():
-            queue.queue.sort(key=lambda event: self._use(event).now())  # stable: otherwise in the order they came
+        """Whose turn it is. Asked a thousand times a second while anything waits, so only what may begin is ordered."""
+        now = time.monotonic()
+        for kind, queue in self.event_queue_per_concurrency_id.items():
+            free = queue.concurrency_limit is None or queue.current_concurrency < queue.concurrency_limit
+            if free and len(queue.queue) > 1:
+                under_way = Counter(map(_client, self._running(kind)))
+                queue.queue[:] = in_turn(queue.queue, _client, under_way, lambda client: self._use(client, now))
         return super().get_events()
 
     async def process_events(self, events: list[Event], *rest: Any, **more: Any) -> None:
         """Run them, and remember for how long."""
         started = time.monotonic()
+        self._since |= dict.fromkeys(events, started)
         try:
             await super().process_events(events, *rest, **more)
         finally:
+            now = time.monotonic()
             for event in events:
-                client = client_of(event.request)
-                self._used[client] = self._use(event).after(time.monotonic() - started)
+                del self._since[event]
+                self._used[_client(event)] = self._used.get(_client(event), Use()).after(now - started, now)
                 if has_own_session(event):  # a program's call without a session has no state to come back to
                     forget_session(self.blocks, event.session_hash)
-            self._used = {client: use for client, use in self._used.items() if use.now() > 0.1}
+            self._used = {client: use for client, use in self._used.items() if use.now(now) > 0.1}
 
     def send_message(self, event: Event, event_message: Any) -> None:
         """Pass a message on to the event's listener; one who has stopped reading is taken to be gone."""
@@ -136,34 +142,28 @@ class VisitorQueue(Queue):
         """Why `client` may not queue anything of `kind` now; empty if it may."""
         coming = sum(number for (other, _), number in self._coming.items() if other == kind)
         queue = self.event_queue_per_concurrency_id.get(kind, EventQueue(kind, None))
-        if len(queue.queue) + coming >= self.places.waiting:
+        waiting, most = len(queue.queue) + coming, self.places.per_client
+        own = sum(_client(event) == client for event in queue.queue) + self._coming[kind, client]
+        if waiting >= self.places.waiting:
             return f"Queue is full: {self.places.waiting} are waiting already. Try again in a minute."
-        own = sum(event.concurrency_id == kind and client_of(event.request) == client for event in self._events())
-        most = self.places.per_client
-        if most is not None and own + self._coming[kind, client] >= most:
+        if most is None:
+            return ""
+        if own + sum(_client(event) == client for event in self._running(kind)) >= most:
             return f"Queue is full for you: {most} of your calls are waiting or running. Let one of them end first."
+        if not may_wait(waiting, own, self.places.waiting):
+            return "Queue is full for you: others wait, and one of your calls does already. Let it end first."
         return ""
 
-    def _events(self) -> list[Event]:
-        """All events that wait or run."""
-        waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
-        return waiting + [event for job in self.active_jobs if job is not None for event in job]
+    def _running(self, kind: str) -> list[Event]:
+        """All events of `kind` under way."""
+        events = [event for job in self.active_jobs if job is not None for event in job]
+        return [event for event in events if event.concurrency_id == kind]
 
-    def _use(self, event: Event) -> Use:
-        return self._used.get(client_of(event.request), Use())
+    def _use(self, client: str, now: float) -> float:
+        """Seconds for which `client` has had the device, with those of what is under way."""
+        under_way = sum(now - since for event, since in self._since.items() if _client(event) == client)
+        return self._used.get(client, Use()).now(now) + under_way
 
 
-@dataclass(frozen=True)
-class Use:
-    """Seconds for which a client has had the device, of which half are forgotten every `HALF_FORGOTTEN_S`."""
-
-    seconds: float = 0.0
-    at: float = 0.0
-
-    def now(self) -> float:
-        """The seconds that still count."""
-        return float(self.seconds * 0.5 ** ((time.monotonic() - self.at) / HALF_FORGOTTEN_S))
-
-    def after(self, seconds: float) -> Use:
-        """The use once the client has had the device for `seconds` more."""
-        return Use(self.now() + seconds, time.monotonic())
+def _client(event: Event) -> str:
+    return client_of(event.request)
