@@ -1,11 +1,14 @@
 """Parsing in a worker process: the same answers, and no harm from files made to do harm."""
 
+import contextlib
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sliminfer.documents import DocumentLimits, parse_document, parse_document_safely, safely
@@ -40,6 +43,25 @@ def test_time_runs_out() -> None:
     with pytest.raises(DocumentError, match=r"took longer than 1\.5 s"):
         parse_document_safely(SLOW_PDF, "slow.pdf", DocumentLimits(seconds=1.5, max_characters=10**8))
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities are told by Linux")
+def test_a_run_on_the_same_machine_has_the_processor_first() -> None:
+    def read() -> None:
+        with contextlib.suppress(DocumentError):
+            parse_document_safely(SLOW_PDF, "slow.pdf", DocumentLimits(seconds=20, max_characters=10**8))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    own = psutil.Process().nice()
+    while thread.is_alive():
+        for worker in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if worker.nice() > own:
+                    worker.kill()
+                    thread.join()
+                    return
+    pytest.fail("the worker was as eager as this process")
 
 
 def test_memory_runs_out() -> None:

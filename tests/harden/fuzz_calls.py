@@ -10,7 +10,6 @@ import collections
 import json
 import random
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -19,27 +18,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.harden.calls import MARKER, Call, calls
 from tests.harden.public import PublicServer, public_server
+from tests.harden.pulse import Watch
 from tests.harden.verdict import summarise
 
-LONGEST_HEALTH_S = 1.0
 ENDS_WITHIN_S = 60.0
 MOST_GROWTH = 0.05
 CLIENTS = 40
-
-
-class Watch(threading.Thread):
-    """Asks for /health ten times a second, and keeps the longest wait."""
-
-    def __init__(self, server: PublicServer) -> None:
-        super().__init__(daemon=True)
-        self.server, self.longest, self.over = server, 0.0, threading.Event()
-
-    def run(self) -> None:
-        with httpx.Client(timeout=120) as client:
-            while not self.over.wait(0.1):
-                started = time.monotonic()
-                client.get(f"{self.server.url}health")
-                self.longest = max(self.longest, time.monotonic() - started)
 
 
 class Caller:
@@ -122,8 +106,6 @@ def main() -> int:
                 memory.append(server.rss())
 
         run()
-        watch.over.set()
-        watch.join()
         server.wait_idle(120)
         if given_.log is not None:
             given_.log.write_text(server.said())
@@ -131,11 +113,10 @@ def main() -> int:
 
 
 def judge(server: PublicServer, caller: Caller, watch: Watch, memory: list[int], seconds: float) -> int:
-    faults = list(caller.faults)
+    health, stalls = watch.ended()
+    faults = [*caller.faults, *stalls]
     settled = memory[len(memory) // 3 :] or [1]
     growth = settled[-1] / settled[0] - 1
-    if watch.longest > LONGEST_HEALTH_S:
-        faults.append(f"/health took {watch.longest:.2f} s")
     if growth > MOST_GROWTH:
         faults.append(f"memory grew by {growth:.1%}")
     if MARKER in server.said():
@@ -143,7 +124,7 @@ def judge(server: PublicServer, caller: Caller, watch: Watch, memory: list[int],
     figures = {
         "calls": sum(caller.statuses.values()),
         "statuses": dict(sorted(caller.statuses.items())),
-        "longest_health_s": round(watch.longest, 2),
+        **health,
         "rss_growth": round(growth, 4),
         "rss_mb": round(settled[-1] / 1e6),
         "seconds": round(seconds),

@@ -22,8 +22,8 @@ from typing import Any
 import httpx
 
 from tests.documents.test_safely import SLOW_PDF
-from tests.harden.fuzz_calls import LONGEST_HEALTH_S, Watch
 from tests.harden.public import PublicServer, public_server
+from tests.harden.pulse import Watch
 from tests.harden.soak import MOST_GROWTH, NEW_TOKENS, own, prune_text, right_answers
 from tests.harden.verdict import summarise
 from tests.hosting.public_page import Stranger
@@ -132,13 +132,12 @@ def main() -> int:
         while any(client.is_alive() for client in clients):
             time.sleep(1)
             memory.append(server.rss())
-        watch.over.set()
-        watch.join()
-        return judge(clients, hostile, joined, memory, watch.longest)
+        return judge(clients, hostile, joined, memory, watch)
 
 
-def judge(clients: list[Polite], hostile: list[Hostile], joined: float, memory: list[int], health: float) -> int:
-    faults = [fault for client in clients for fault in client.faults]
+def judge(clients: list[Polite], hostile: list[Hostile], joined: float, memory: list[int], watch: Watch) -> int:
+    health, stalls = watch.ended()
+    faults = [*(fault for client in clients for fault in client.faults), *stalls]
     before = sorted(wait for client in clients for at, wait in client.waits if at + wait < joined)
     after = sorted(wait for client in clients for at, wait in client.waits if at > joined)
     slower = middle(after) / middle(before) if before and after else float("nan")
@@ -149,8 +148,6 @@ def judge(clients: list[Polite], hostile: list[Hostile], joined: float, memory: 
         faults.append(f"{served.count(0)} polite clients got no answer beside the hostile ones")
     if not slower <= MOST_SLOWER:
         faults.append(f"answers took {slower:.2f} times as long")
-    if health > LONGEST_HEALTH_S:
-        faults.append(f"/health took {health:.2f} s")
     if growth > MOST_GROWTH:
         faults.append(f"memory grew by {growth:.1%}")
     figures: dict[str, Any] = {
@@ -162,7 +159,7 @@ def judge(clients: list[Polite], hostile: list[Hostile], joined: float, memory: 
         "longest_wait_s": [round(max(before, default=0.0), 2), round(max(after, default=0.0), 2)],
         "fewest_answers_of_a_client": min(served),
         "tries_at_a_full_queue": sum(client.full for client in clients),
-        "longest_health_s": round(health, 2),
+        **health,
         "rss_growth": round(growth, 4),
     }
     return summarise("strangers", figures, faults)

@@ -27,6 +27,7 @@ from viz.page.compat import (
     forget_session,
     has_own_session,
     idle_sessions,
+    keep_records,
     put_queue,
     refuse_events,
     running_events,
@@ -268,3 +269,20 @@ def test_an_event_without_a_session_has_one_of_its_own() -> None:
         return [has_own_session(Event(session, fn, None, None)) for session in (None, "a")]  # type: ignore[arg-type]
 
     assert complete(made()) == [True, False]
+
+
+def test_a_queue_keeps_so_many_records_of_past_calls() -> None:
+    def one() -> int:
+        return 1
+
+    with gr.Blocks() as page:
+        gr.api(one, api_name="one")
+    page.queue()
+    keep_records(page._queue, 2)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        client = Client(url, verbose=False)
+        assert [client.predict(api_name="/one") for _ in range(4)] == [1] * 4
+        assert len(page._queue.event_analytics) == 2
+    finally:
+        page.close(verbose=False)

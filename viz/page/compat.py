@@ -23,6 +23,7 @@ __all__ = [
     "forget_session",
     "has_own_session",
     "idle_sessions",
+    "keep_records",
     "put_queue",
     "refuse_events",
     "running_events",
@@ -78,6 +79,11 @@ def idle_sessions(page: gr.Blocks, seconds: float) -> list[str]:
     """Sessions from which nothing has come for so long."""
     since = datetime.now() - timedelta(seconds=seconds)
     return [session for session, last in list(page.state_holder.time_last_used.items()) if last < since]
+
+
+def keep_records(queue: Queue, most: int) -> None:
+    """Let `queue` keep so many records of past calls, from which it makes a table after each that failed."""
+    queue.ANALYTICS_MAX_EVENTS = most
 
 
 def takes_events(page: gr.Blocks) -> bool:

@@ -38,7 +38,7 @@ def layers(
         lambda app: Listening(app, queue),
     )
     where = Whereabouts.of(hosted, os.environ)
-    outer: tuple[Layer, ...] = (lambda app: Headers(app, where), Quiet, OpenRoutes, *((Admission,) if hosted else ()))
+    outer: tuple[Layer, ...] = (lambda app: Headers(app, where), Quiet, *((Admission,) if hosted else ()), OpenRoutes)
     return (*outer, *inner)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -87,11 +87,12 @@ def serve(
     port: int,
     profile: Profile | None = None,
     tabs: Sequence[type[Tab]] = TABS,
+    chores: Sequence[Callable[[], Coroutine[None, None, None]]] = (),
     **options: Any,
 ) -> gr.Blocks:
     """Serve the page of `site` within the limits of `profile`; returns once it is up, see `viz.page.closing`.
 
-    `options` go to Gradio's `launch`.
+    `chores` are done on the server's loop for as long as the page is up; `options` go to Gradio's `launch`.
     """
     page = layout.build(site, tabs)
     places = Places(MOST_WAITING) if profile is None else _places(profile.limits)
@@ -99,13 +100,13 @@ def serve(
     queue = VisitorQueue(page, places, len(site.shelf.devices))
     put_queue(page, queue)
     folder, hosted = Folder(upload_folder()), profile is not None
-    chores = [queue.drop_unheard, folder.keep, forgetting(page, site.uploads)]
+    done = [queue.drop_unheard, folder.keep, forgetting(page, site.uploads), *chores]
     launch = layout.launch_options(site) | {
         "prevent_thread_lock": True,
         "app_kwargs": {
             "routes": [health_route(site, page)],
             "middleware": middleware(hosted),
-            "lifespan": gate(layers(site, page, queue, folder, hosted), chores),
+            "lifespan": gate(layers(site, page, queue, folder, hosted), done),
         },
         **options,
     }

@@ -17,11 +17,12 @@ from typing import Any
 import gradio as gr
 
 from viz.door.client import client_of
-from viz.page.compat import Event, EventQueue, Queue, concurrency_id, forget_session, has_own_session
+from viz.page.compat import Event, EventQueue, Queue, concurrency_id, forget_session, has_own_session, keep_records
 from viz.page.turns import Use, in_turn, may_wait
 
 HEARD_WITHIN_S = 15.0  # to call by hand, with two commands of curl, takes a few
 LOOK_S = 0.5
+MOST_RECORDS = 100  # of past calls, from which Gradio makes a table anew after every one that failed
 MOST_UNREAD = 2_000  # updates: minutes of a run whose listener reads nothing
 
 
@@ -50,6 +51,7 @@ class VisitorQueue(Queue):
             default_concurrency_limit=concurrency,
         )  # fmt: skip
         self.places = places
+        keep_records(self, MOST_RECORDS)
         self._listeners: Counter[str] = Counter()
         self._coming: Counter[tuple[str, str]] = Counter()
         self._used: dict[str, Use] = {}

@@ -1,0 +1,29 @@
+"""How often each client may ask: a burst at once, and then so often a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+A_SECOND = 100.0  # requests of one client; opening the page takes some 70, and a class may share an address
+BURST = 500
+_MANY = 1_000  # clients
+
+
+class Pace:
+    """For how long to hold each client's next request, so that it has no more than `a_second` after a `burst`."""
+
+    def __init__(
+        self, a_second: float = A_SECOND, burst: int = BURST, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._each, self._burst, self._clock = 1 / a_second, burst / a_second, clock
+        self._paid: dict[str, float] = {}  # until when each client's requests so far last at its pace
+
+    def hold_s(self, client: str) -> float:
+        """Seconds for which to hold a request that `client` makes now; 0 for most."""
+        now = self._clock()
+        if len(self._paid) > _MANY:
+            self._paid = {other: until for other, until in self._paid.items() if until > now}
+        until = max(self._paid.get(client, now), now) + self._each
+        self._paid[client] = until
+        return max(0.0, until - now - self._burst)
