@@ -5,6 +5,7 @@ A CPU has no second memory to copy to, so the times there come from the same pla
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -42,6 +43,7 @@ class CacheTab(Tab):
     label: ClassVar[str] = "Cache"
 
     half: gr.Button
+    note: gr.HTML
     link: gr.HTML
     residency: gr.HTML
     bytes: Curve
@@ -51,13 +53,18 @@ class CacheTab(Tab):
         half = gr.Button(
             "Run with half of the kept blocks on the device, a look at every step", size="sm", scale=0, elem_id="half"
         )
+        note = gr.HTML("", elem_classes="note", apply_default_css=False)
         link = link_input.build(first.link)
         residency = gr.HTML(HINT, elem_id="residency", apply_default_css=False)
-        return cls(half, link, residency, curve.build("cache-bytes"))
+        return cls(half, note, link, residency, curve.build("cache-bytes"))
 
     @property
     def outputs(self) -> list[Any]:
         return [self.link, self.residency, *self.bytes.outputs]
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        return {"run": self.note}
 
     def cleared(self, visitor: Visitor) -> Updates:
         return self._updates(LiveRun(), visitor.link)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -35,6 +36,7 @@ class CompareTab(Tab):
     id: ClassVar[str] = "compare"
     label: ClassVar[str] = "Compare"
 
+    note: gr.HTML
     verdict: gr.HTML
     full: gr.HTML
     pruned: gr.HTML
@@ -46,6 +48,7 @@ class CompareTab(Tab):
     @classmethod
     def build(cls, site: Site, first: Visitor) -> Self:
         blank = LiveRun()
+        note = gr.HTML("", elem_classes="note", apply_default_css=False)
         words = gr.HTML(INTRO, elem_id="verdict", apply_default_css=False)
         with gr.Row(elem_id="panes", equal_height=True):
             full = gr.HTML(pane(blank, "full"), elem_id="pane-full", apply_default_css=False, min_width=280)
@@ -54,14 +57,15 @@ class CompareTab(Tab):
         picture = build_map(site.results, "glance-map", "")
         details = gr.HTML("", elem_id="details", apply_default_css=False)
         replay = gr.HTML("", elem_id="replay", apply_default_css=False, js_on_load=script("replay"))
-        return cls(words, full, pruned, cards, picture, details, replay)
+        return cls(note, words, full, pruned, cards, picture, details, replay)
 
     @property
     def outputs(self) -> list[Any]:
         return [self.verdict, self.full, self.pruned, self.cards, self.map, self.details, self.replay]
 
-    def taken(self, visitor: Visitor) -> Updates:
-        return {self.map: ""}
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        return {"run": self.note}
 
     def cleared(self, visitor: Visitor) -> Updates:
         return {**self._updates(LiveRun(), figures=True), self.map: ""}

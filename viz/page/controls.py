@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from sliminfer.errors import ConfigError, SlimError
 from viz.page import document_input, model_picker, schedule_input, settings_input
 from viz.page.document_input import DocumentInput
 from viz.page.examples import Example
@@ -42,11 +43,21 @@ class Controls:
                 plan.preset, plan.count, *plan.rows, *plan.layers, *plan.keeps, plan.drawing]  # fmt: skip
 
     def read(self, values: Sequence[Any]) -> Setup:
-        """The setup in the values of `inputs`; raises ConfigError."""
+        """The setup in the values of `inputs`, which come as the browser holds them; raises ConfigError."""
+        try:
+            return self._read(values)
+        except SlimError:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(
+                "Something that was sent is none of the page's values: reload the page and try again."
+            ) from error
+
+    def _read(self, values: Sequence[Any]) -> Setup:
         model, source, example, question, *rest = values
         plain, found = Setup(), len(self.settings)
         settings = {
-            name: type(getattr(plain, name))(value or 0)
+            name: type(getattr(plain, name))(_in_range(self.settings[name], value or 0))
             for name, value in zip(self.settings, rest[:found], strict=True)
         }
         return Setup(
@@ -67,12 +78,20 @@ class Controls:
         doc = self.document
         return {
             self.model: setup.model,
-            doc.source: "Example",
-            doc.example: setup.example,
+            **doc.show_source("Example" if setup.example else "Paste"),
+            doc.source: "Example" if setup.example else "Paste",
+            doc.example: gr.Dropdown(value=setup.example or None, visible=bool(setup.example)),
             doc.question: setup.question,
             **self.schedule.updates(setup.steps, layers, setup.model),
             **{part: getattr(setup, name) for name, part in self.settings.items()},
         }
+
+
+def _in_range(part: Any, value: Any) -> Any:
+    """The value of a setting; raises ConfigError where it was typed beyond the ends of its slider."""
+    if isinstance(part, gr.Slider) and not part.minimum <= value <= part.maximum:
+        raise ConfigError(f"{part.label} is {value:g}: choose from {part.minimum:g} to {part.maximum:g}.")
+    return value
 
 
 def build(

@@ -17,6 +17,8 @@ T = TypeVar("T")
 Trigger = Callable[..., Any]  # an event of Gradio's, such as `button.click`
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# Values of the controls come as they are in the browser: what is wrong with them is told in a sentence of ours.
+AS_TYPED: dict[str, Any] = {**QUIET, "preprocess": False}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Desk:
         `outputs` and of the bar.
         """
         shown = [self.visitor, *self.bar.outputs, *outputs]
-        ran = trigger(work, [self.visitor, *inputs], shown, concurrency_id=ENGINE_QUEUE, **QUIET)
+        ran = trigger(work, [self.visitor, *inputs], shown, concurrency_id=ENGINE_QUEUE, **AS_TYPED)
         self.renew_downloads(ran.then)
 
     def renew_downloads(self, trigger: Trigger) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -31,6 +31,7 @@ from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stored_diffusion import StoredDiffusionView
 from viz.page.stream import ENGINE_QUEUE, plain_message
+from viz.page.subject import Subject
 from viz.page.tab import Tab, Updates
 from viz.page.zero import probing
 
@@ -57,6 +58,7 @@ class DiffusionTab(Tab):
     every: gr.Checkbox
     take: gr.Button
     start: gr.Button
+    note: gr.HTML
     words: gr.HTML
     attention: Curve
     removal: Curve
@@ -77,12 +79,14 @@ class DiffusionTab(Tab):
         with gr.Row(elem_id="diffusion-buttons"):
             start = gr.Button("Measure diffusion", size="sm", scale=0, elem_id="measure-diffusion")
             take = gr.Button("Take the text selected in the document", size="sm", scale=0, elem_id="take-selection")
-        words = gr.HTML("", elem_id="diffusion-words", apply_default_css=False)
-        removal = curve.build("curve-removal")
-        attention = curve.build("curve-attention")
-        picture = gr.HTML("", elem_id="similarity", apply_default_css=False)
+        with gr.Column(elem_classes="belonging"):
+            note = gr.HTML("", elem_classes="note", apply_default_css=False)
+            words = gr.HTML("", elem_id="diffusion-words", apply_default_css=False)
+            removal = curve.build("curve-removal")
+            attention = curve.build("curve-attention")
+            picture = gr.HTML("", elem_id="similarity", apply_default_css=False)
         stored = stored_diffusion.build(site)
-        return cls(phrase, gr.State(None), every, take, start, words, attention, removal, picture, stored)
+        return cls(phrase, gr.State(None), every, take, start, note, words, attention, removal, picture, stored)
 
     @classmethod
     def figures(cls, visitor: Visitor) -> dict[str, Figure]:
@@ -95,9 +99,13 @@ class DiffusionTab(Tab):
             "diffusion_map": similarity_grid(result),
         }
 
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        return {"diffusion": self.note}
+
     def wire(self, desk: Desk) -> None:
         events = DiffusionEvents(desk.site, desk.controls, desk.bar, self)
-        drawings = [self.words, *self.removal.outputs, *self.attention.outputs, self.map]
+        drawings = [self.note, self.words, *self.removal.outputs, *self.attention.outputs, self.map]
         desk.study(self.start.click, events.run, events.inputs, drawings)
         self.take.click(None, None, self.phrase, js=TAKE_SELECTION, **QUIET)
         kept = desk.find(KeptTab)
@@ -156,7 +164,8 @@ class DiffusionEvents:
         def drawn(known: DiffusionResult | None) -> Updates:
             return self._drawn(known, setup.model, wanted.document[slice(*passage)])
 
-        yield self.bar.busy("Measuring diffusion: preparing …")
+        visitor.belongs["diffusion"] = Subject(document, setup)
+        yield {**self.bar.busy("Measuring diffusion: preparing …"), self.tab.note: ""}
         try:
             for beat in beats(self.site, session, flag, start):
                 if beat.items:

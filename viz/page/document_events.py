@@ -1,26 +1,33 @@
-"""Callbacks of the cards on the left: they change the visitor's document, the question and the schedule."""
+"""Callbacks of the cards on the left: they change the visitor's document, the question and the schedule.
+
+What follows from a change, such as the promise under the preset, is the business of `follow.Follow`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from sliminfer.documents import Document
 from sliminfer.errors import SlimError
-from sliminfer.schedule.config import PruneStep
+from sliminfer.schedule.presets import PRESETS
 from viz.page import model_picker
 from viz.page.controls import Controls
-from viz.page.document_input import about_document, expected, read_paste, read_upload
+from viz.page.document_input import about_document, read_paste, read_upload
 from viz.page.panes import status
-from viz.page.schedule_input import promise, read_steps
+from viz.page.schedule_input import read_steps, resized, rows_of
 from viz.page.session import Visitor
-from viz.page.setup import LINK_NAMES, MAX_STEPS, preset_steps
+from viz.page.setup import CUSTOM, LINK_NAMES, preset_of, preset_steps
 from viz.page.share import setup_of_link
 from viz.page.site import Site
 from viz.page.tab import Tab, Updates, of_all
+
+TEXT_NOT_IN_LINK = (
+    "This link brings a question and settings for somebody's own text, which is not in it: paste or upload the text."
+)
 
 
 @dataclass(frozen=True)
@@ -41,34 +48,99 @@ class DocumentEvents:
             setup = setup_of_link(self.site, query)
         except SlimError as error:
             return {self.status: status(str(error), "error")}
-        known = self.site.known(setup.model)
-        updates = self.controls.show(setup, known.shape.layers)
         chosen = self.site.example(setup.example)
+        shown = self.controls.show(setup, self.site.known(setup.model).shape.layers)
         if chosen is not None:
-            updates = {**self.example(visitor, chosen.id), **updates}
-        return updates | {
-            self.controls.schedule.drawing: promise(setup, known.shape, max(1, visitor.tokens)),
-            self.controls.document.expect: self.expected("Example", setup.example, setup.question),
-        }
-
-    def expected(self, source: str, identity: str, question: str) -> str:
-        """What to expect of the question, where it is a suggested one."""
-        chosen = self.site.example(identity) if source == "Example" else None
-        return expected(None if chosen is None else chosen.suggestion(question or ""))
+            return {**self._example(visitor, chosen.id), **shown}
+        told = {self.status: status(TEXT_NOT_IN_LINK)}
+        return {**self._gone(visitor), **self.controls.document.show_suggestions(()), **shown, **told}
 
     def source(self, visitor: Visitor, source: str, example: str, pasted: str | None) -> Updates:
         """Another source was chosen: show its input, and its document if it has one already."""
         doc = self.controls.document
         updates = doc.show_source(source)
         if source == "Example":
-            return {**updates, **self.example(visitor, example or self.site.start.example)}
+            return {**updates, **self._example(visitor, example or self.site.start.example)}
         updates |= doc.show_suggestions(())
-        if source == "Paste" and (pasted or "").strip():
-            updates |= self.paste(visitor, pasted or "")
-        return updates
+        if source == "Paste":
+            return {**updates, **self._pasted(visitor, pasted or "")}
+        own = visitor.uploaded
+        return {**updates, **(self._gone(visitor) if own is None else self._taken(visitor, own))}
 
     def example(self, visitor: Visitor, identity: str) -> Updates:
         """An example was chosen: its text, its first question, its suggestions."""
+        return self._example(visitor, identity) or gr.skip()
+
+    def upload(self, visitor: Visitor, path: str | None, request: gr.Request) -> Updates:
+        """A file was uploaded: its text, or what is wrong with it, and then nothing of it stays."""
+        if path is None:
+            return gr.skip()
+        session = str(request.session_hash)
+        self.site.uploads.note(session, path)
+        try:
+            document = read_upload(path, self.site.document_limits)
+            self.site.count_tokens(document.text)
+        except SlimError as error:
+            self.site.uploads.forget(session)
+            said = {self.status: status(str(error), "error"), self.controls.document.upload: None}
+            return {**self.removed(visitor, request), **said}
+        visitor.uploaded = document
+        return self._taken(visitor, document)
+
+    def removed(self, visitor: Visitor, request: gr.Request) -> Updates:
+        """The upload was removed: its text goes, and the file."""
+        self.site.uploads.forget(str(request.session_hash))
+        visitor.uploaded = None
+        return self._gone(visitor)
+
+    def left(self, request: gr.Request) -> None:
+        """The visitor has closed the page."""
+        self.site.uploads.forget(str(request.session_hash))
+
+    def unread(self, visitor: Visitor, request: gr.Request) -> Updates:
+        """The upload could not even queue."""
+        said = status("Too many documents are being read: upload it again in a minute.", "error")
+        return {**self.removed(visitor, request), self.status: said, self.controls.document.upload: None}
+
+    def paste(self, visitor: Visitor, text: str | None) -> Updates:
+        """Text was pasted or typed."""
+        return self._pasted(visitor, text or "")
+
+    def preset(self, name: str, model: str) -> Updates:
+        """A preset was chosen: its steps for this model. "custom" leaves them as they are."""
+        if name == CUSTOM:
+            return gr.skip()
+        layers = self.site.known(model).shape.layers
+        least = self.controls.settings["least_tokens"]
+        updates = self.controls.schedule.updates(preset_steps(name, layers, model), layers, model)
+        return {**updates, least: PRESETS[name].least_tokens}
+
+    def count(self, model: str, *values: Any) -> Updates:
+        """Another number of steps was chosen: their rows, with values that follow each other."""
+        schedule, layers = self.controls.schedule, self.site.known(model).shape.layers
+        try:
+            return schedule.updates(resized(values, layers), layers, model)
+        except SlimError as error:
+            fewer = max(1, rows_of(values) - 1)
+            return {schedule.count: fewer, **schedule.rows_shown(fewer), self.status: status(str(error), "error")}
+
+    def steps(self, model: str, *values: Any) -> Updates:
+        """A slider was changed by hand: which preset that is."""
+        try:
+            steps = read_steps(values)
+        except SlimError:  # the drawing says so
+            return {self.controls.schedule.preset: CUSTOM}
+        return {self.controls.schedule.preset: preset_of(steps, self.site.known(model).shape.layers, model)}
+
+    def model(self, model: str, preset: str) -> Updates:
+        """Another model was picked: the sliders' ranges and the preset follow its depth."""
+        try:
+            layers = self.site.known(model).shape.layers
+        except SlimError as error:
+            return {self.status: status(str(error), "error")}
+        return self.controls.schedule.updates(preset_steps(preset, layers, model), layers, model)
+
+    def _example(self, visitor: Visitor, identity: str) -> Updates:
         chosen = self.site.example(identity)
         if chosen is None:
             return {}
@@ -79,73 +151,25 @@ class DocumentEvents:
             self.controls.document.question: questions[0],
         }
 
-    def upload(self, visitor: Visitor, path: str | None, request: gr.Request) -> Updates:
-        """A file was uploaded: its text, or what is wrong with it."""
-        if path is None:
-            return {}
-        self.site.uploads.note(str(request.session_hash), path)
-        try:
-            return self._taken(visitor, read_upload(path, self.site.document_limits))
-        except SlimError as error:
-            return {self.status: status(str(error), "error"), self.controls.document.upload: None}
+    def _pasted(self, visitor: Visitor, text: str) -> Updates:
+        return self._taken(visitor, read_paste(text)) if text.strip() else self._gone(visitor)
 
-    def left(self, request: gr.Request) -> None:
-        """The visitor has closed the page."""
-        self.site.uploads.forget(str(request.session_hash))
-
-    def unread(self) -> Updates:
-        """The upload could not even queue."""
-        said = status("Too many documents are being read: upload it again in a minute.", "error")
-        return {self.status: said, self.controls.document.upload: None}
-
-    def paste(self, visitor: Visitor, text: str) -> Updates:
-        """Text was pasted or typed."""
-        return self._taken(visitor, read_paste(text)) if text.strip() else {}
-
-    def preset(self, visitor: Visitor, name: str, model: str) -> Updates:
-        """A preset was chosen: its steps for this model. "custom" leaves them as they are."""
-        layers = self.site.known(model).shape.layers
-        schedule = self.controls.schedule
-        if name == "custom":
-            return {}
-        steps = preset_steps(name, layers, model)
-        return {**schedule.updates(steps, layers, model), schedule.drawing: self._promise(visitor, model, steps)}
-
-    def steps(self, visitor: Visitor, model: str, *values: Any) -> Updates:
-        """A slider or the number of steps was changed by hand."""
-        schedule = self.controls.schedule
-        try:
-            steps = read_steps(values)
-        except SlimError as error:
-            return {self.status: status(str(error), "error")}
-        shown = {schedule.rows[i]: gr.Row(visible=i < len(steps)) for i in range(MAX_STEPS)}
-        layers = self.site.known(model).shape.layers
-        updates = schedule.updates(steps, layers, model)
+    def _gone(self, visitor: Visitor) -> Updates:
+        """The visitor has no document any more."""
+        visitor.document, visitor.evidence, visitor.tokens = None, (), 0
         return {
-            **shown,
-            schedule.preset: updates[schedule.preset],
-            schedule.drawing: self._promise(visitor, model, steps),
+            self.controls.document.about: about_document(None, 0),
+            self.controls.model: gr.HTML(options=model_picker.options(self.site.offers(0))),
+            self.status: status("Choose a document."),
+            **of_all(self.tabs, lambda tab: tab.taken(visitor)),
         }
-
-    def model(self, visitor: Visitor, model: str, preset: str) -> Updates:
-        """Another model was picked: the sliders' ranges and the preset follow its depth."""
-        try:
-            layers = self.site.known(model).shape.layers
-        except SlimError as error:
-            return {self.status: status(str(error), "error")}
-        steps = preset_steps(preset, layers, model)
-        schedule = self.controls.schedule
-        return {**schedule.updates(steps, layers, model), schedule.drawing: self._promise(visitor, model, steps)}
 
     def _taken(self, visitor: Visitor, document: Document) -> Updates:
         """Make `document` the visitor's, and show it; one that nobody could run is not taken."""
         try:
             tokens = self.site.count_tokens(document.text)
         except SlimError as error:
-            visitor.document, visitor.evidence, visitor.tokens = None, (), 0
-            blank = of_all(self.tabs, lambda tab: tab.taken(visitor))
-            about = {self.controls.document.about: about_document(None, 0)}
-            return {self.status: status(str(error), "error"), **about, **blank}
+            return {**self._gone(visitor), self.status: status(str(error), "error")}
         visitor.document, visitor.evidence, visitor.tokens = document, (), tokens
         self.site.holdings.note(visitor)
         try:
@@ -159,7 +183,3 @@ class DocumentEvents:
             self.status: said,
             **of_all(self.tabs, lambda tab: tab.taken(visitor)),
         }
-
-    def _promise(self, visitor: Visitor, model: str, steps: tuple[PruneStep, ...]) -> str:
-        setup = replace(self.site.start, steps=steps)
-        return promise(setup, self.site.known(model).shape, max(1, visitor.tokens))

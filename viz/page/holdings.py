@@ -49,7 +49,7 @@ class Holdings:
 
 def footprint(visitor: Visitor) -> int:
     """Bytes that a visitor's document takes with a run of it, and with what else was measured on it, about."""
-    if visitor.document is None:
-        return 0
+    held = (visitor.document, visitor.uploaded, *(subject.document for subject in visitor.belongs.values()))
+    texts = {id(document): document.text for document in held if document is not None}
     measured = 1 + (visitor.spread is not None) + (visitor.rivals is not None)
-    return 2 * sys.getsizeof(visitor.document.text) + measured * BYTES_A_TOKEN * visitor.tokens
+    return 2 * sum(map(sys.getsizeof, texts.values())) + measured * BYTES_A_TOKEN * visitor.tokens

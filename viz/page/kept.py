@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -31,25 +32,32 @@ class KeptTab(Tab):
     id: ClassVar[str] = "kept"
     label: ClassVar[str] = "Kept tokens"
 
+    note: gr.HTML
     map: gr.HTML
     text: gr.HTML
 
     @classmethod
     def build(cls, site: Site, first: Visitor) -> Self:
+        note = gr.HTML("", elem_classes="note", apply_default_css=False)
         picture = build_map(site.results, "kept-map", MAP_HINT)
         text = "" if first.document is None else first.document.text
         document = gr.HTML(
             plain_document(text), elem_id="document-text", apply_default_css=False, js_on_load=script("document")
         )
-        return cls(picture, document)
+        return cls(note, picture, document)
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.map, self.text]
+        return [self.note, self.map, self.text]
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        return {"kept": self.note}
 
     def taken(self, visitor: Visitor) -> Updates:
         text = "" if visitor.document is None else visitor.document.text
-        return {self.map: MAP_HINT, self.text: plain_document(text)}
+        visitor.belongs.pop("kept", None)
+        return {self.note: "", self.map: MAP_HINT, self.text: plain_document(text)}
 
     def cleared(self, visitor: Visitor) -> Updates:
         return {self.map: MAP_HINT}

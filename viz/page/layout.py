@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -11,12 +12,15 @@ import gradio as gr
 from viz.figures.theme import script
 from viz.page import api, controls, preset_input, run_bar, share, theme
 from viz.page.blocks import StudioBlocks
-from viz.page.desk import QUIET, Desk
+from viz.page.controls import Controls
+from viz.page.desk import AS_TYPED, QUIET, Desk, Trigger
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
+from viz.page.follow import Follow, drawn
+from viz.page.panes import status
 from viz.page.preset_input import PresetEvents
+from viz.page.run_bar import RunBar
 from viz.page.run_events import RunEvents
-from viz.page.schedule_input import promise
 from viz.page.session import TIME_TO_LIVE_S, Visitor
 from viz.page.share import ShareEvents
 from viz.page.site import Site
@@ -52,7 +56,7 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
                     site.most_new_tokens,
                 )
                 load = preset_input.build()
-                chosen.schedule.drawing.value = promise(site.start, shape, max(1, tokens))
+                chosen.schedule.drawing.value = drawn(site, first, site.start)
             with gr.Column(elem_id="results", min_width=300):
                 bar = run_bar.build(_ready(site))
                 built, frames = _lay_out(tabs, site, first)
@@ -61,12 +65,14 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
         desk = Desk(site, visitor, chosen, bar, built, frames, sharing.files, box.downloads)
         for tab in built:
             tab.wire(desk)
-        _wire_run(RunEvents(site, chosen, bar, built), desk)
+        follow = Follow(site, chosen, built)
+        _wire_run(RunEvents(site, chosen, bar, built, follow), desk)
         documents = DocumentEvents(site, chosen, built, bar.status)
-        _wire_document(documents, visitor)
         presets = PresetEvents(site, chosen, bar.status)
-        load.upload(presets.take, [visitor, load, *chosen.inputs], presets.outputs, queue=False, **QUIET)
-        _wire_link(page, sharing, documents, visitor)
+        loaded = load.upload(presets.take, [load, *chosen.inputs], presets.outputs, queue=False, **QUIET)
+        arrived = _wire_link(page, sharing, documents, visitor)
+        _wire_follow(follow, visitor, [loaded.then, arrived.then, *_wire_document(documents, visitor)])
+        _wire_old_errors(chosen, bar)
         api.add(site)
     return page
 
@@ -104,59 +110,84 @@ def _wire_run(events: RunEvents, desk: Desk) -> None:
     bar, visitor, shown = events.bar, desk.visitor, events.outputs
     inputs = [visitor, *events.inputs]
     for started in (bar.run.click, *desk.runs):
-        ready = started(events.prepare, inputs, shown, queue=False, **QUIET)
-        running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **QUIET)
-        running.failure(events.failed, None, shown, queue=False, **QUIET)
+        ready = started(events.prepare, inputs, shown, queue=False, **AS_TYPED)
+        running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **AS_TYPED)
+        running.failure(events.failed, visitor, shown, queue=False, **QUIET)
         desk.renew_downloads(running.then)
         for callback, further, outputs in desk.afterwards:
             running.then(callback, [visitor, *further], outputs, queue=False, **QUIET)
     bar.stop.click(events.stop, None, bar.outputs, queue=False, **QUIET)
 
 
-def _wire_document(events: DocumentEvents, visitor: gr.State) -> None:
+def _wire_document(events: DocumentEvents, visitor: gr.State) -> list[Trigger]:
+    """The cards on the left; gives the moments at which the visitor's document may be another one."""
     document, schedule, model = events.controls.document, events.controls.schedule, events.controls.model
     taken = _taken(events)
     inputs = [document.example, document.upload, document.paste]
-    document.source.input(
+    chosen = document.source.input(
         events.source, [visitor, document.source, document.example, document.paste],
         list({id(c): c for c in [*taken, *inputs]}.values()), queue=False, **QUIET,
     )  # fmt: skip
-    document.example.input(events.example, [visitor, document.example], taken, queue=False, **QUIET)
+    example = document.example.input(events.example, [visitor, document.example], taken, queue=False, **QUIET)
     read = document.upload.upload(
         events.upload, [visitor, document.upload], taken, concurrency_id=READING_QUEUE, concurrency_limit=READERS,
         **QUIET,
     )  # fmt: skip
-    read.failure(events.unread, None, [events.status, document.upload], queue=False, **QUIET)
-    document.paste.blur(events.paste, [visitor, document.paste], taken, queue=False, **QUIET)
+    unread = read.failure(events.unread, visitor, taken, queue=False, **QUIET)
+    removed = document.upload.clear(events.removed, visitor, taken, queue=False, **QUIET)
+    pasted = document.paste.blur(events.paste, [visitor, document.paste], taken, queue=False, **QUIET)
     for chip in document.chips:
         chip.click(None, chip, document.question, js="(text) => text", **QUIET)
-    document.question.change(
-        events.expected, [document.source, document.example, document.question], document.expect, queue=False,
-        trigger_mode="always_last", **QUIET,
-    )  # fmt: skip
-    planned = [schedule.preset, schedule.count, *schedule.rows, *schedule.layers, *schedule.keeps, schedule.drawing]
-    schedule.preset.input(events.preset, [visitor, schedule.preset, model], planned, queue=False, **QUIET)
-    for part in schedule.inputs:
+    planned = [schedule.preset, schedule.count, *schedule.rows, *schedule.layers, *schedule.keeps, events.status]
+    least = events.controls.settings["least_tokens"]
+    schedule.preset.input(events.preset, [schedule.preset, model], [*planned, least], queue=False, **QUIET)
+    schedule.count.input(events.count, [model, *schedule.inputs], planned, queue=False, **AS_TYPED)
+    for part in (*schedule.layers, *schedule.keeps):
         part.input(
-            events.steps, [visitor, model, *schedule.inputs], [*planned, events.status], queue=False,
-            trigger_mode="always_last", **QUIET,
+            events.steps, [model, *schedule.inputs], schedule.preset, queue=False, trigger_mode="always_last",
+            **AS_TYPED,
         )  # fmt: skip
-    model.change(events.model, [visitor, model, schedule.preset], [*planned, events.status], queue=False, **QUIET)
+    model.change(events.model, [model, schedule.preset], planned, queue=False, **QUIET)
+    return [each.then for each in (chosen, example, read, unread, removed, pasted)]
 
 
-def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> None:
+def _wire_follow(follow: Follow, visitor: gr.State, triggers: Sequence[Trigger]) -> None:
+    """Whatever changes, what follows from it is drawn anew."""
+    inputs = [visitor, *follow.controls.inputs]
+    gr.on(
+        [part.change for part in follow.controls.inputs], follow.after, inputs, follow.outputs, queue=False,
+        trigger_mode="always_last", **AS_TYPED,
+    )  # fmt: skip
+    for trigger in triggers:
+        trigger(follow.after, inputs, follow.outputs, queue=False, **AS_TYPED)
+
+
+def _wire_old_errors(chosen: Controls, bar: RunBar) -> None:
+    """An error goes with the first thing that is done about it."""
+    edited = [part.input for part in chosen.inputs if part is not chosen.model]
+    done = json.dumps(status("Ready."))
+    gr.on(
+        [*edited, *(chip.click for chip in chosen.document.chips)], None, bar.status, bar.status,
+        js=f"(line) => line?.includes('status error') ? {done} : line", **QUIET,
+    )  # fmt: skip
+
+
+def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> Any:
+    """What a link brings, and a link to take away; gives the arrival."""
     choices = sharing.controls
     shown = {id(part): part for part in [*_taken(documents), *choices.everything, sharing.status]}
     page.unload(documents.left)
-    page.load(documents.arrive, visitor, list(shown.values()), queue=False, **QUIET)
-    sharing.box.make_link.click(sharing.link, choices.inputs, [sharing.box.link, sharing.status], queue=False, **QUIET)
+    sharing.box.make_link.click(
+        sharing.link, choices.inputs, [sharing.box.link, sharing.status], queue=False, **AS_TYPED
+    )
+    return page.load(documents.arrive, visitor, list(shown.values()), queue=False, **QUIET)
 
 
 def _taken(events: DocumentEvents) -> list[Any]:
     """What changes when the visitor's document does."""
     document = events.controls.document
     shown = [events.status, events.controls.model, document.about, document.question, document.upload]
-    return [*shown, document.expect, *document.chips, *(part for tab in events.tabs for part in tab.outputs)]
+    return [*shown, *document.chips, *(part for tab in events.tabs for part in tab.outputs)]
 
 
 def _header(upload_limit: int) -> str:

@@ -35,6 +35,7 @@ from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stored import StoredView
 from viz.page.stream import plain_message
+from viz.page.subject import Subject
 from viz.page.tab import Tab, Updates
 
 MOST = 6
@@ -57,6 +58,7 @@ class MethodsTab(Tab):
     chosen: gr.CheckboxGroup
     speedup: gr.Slider
     start: gr.Button
+    note: gr.HTML
     table: gr.HTML
     strips: gr.HTML
     stored: StoredView
@@ -71,9 +73,11 @@ class MethodsTab(Tab):
             )  # fmt: skip
             speedup = gr.Slider(1.25, 4, value=2, step=0.25, label="FLOP speed-up that every method is solved for")
         start = gr.Button("Compare methods", size="sm", scale=0, elem_id="compare-methods")
-        table = gr.HTML(HINT + papers(), elem_id="methods-table", apply_default_css=False)
-        strips = gr.HTML("", elem_id="methods-strips", apply_default_css=False)
-        return cls(chosen, speedup, start, table, strips, stored.build(site))
+        with gr.Column(elem_classes="belonging"):
+            note = gr.HTML("", elem_classes="note", apply_default_css=False)
+            table = gr.HTML(HINT + papers(), elem_id="methods-table", apply_default_css=False)
+            strips = gr.HTML("", elem_id="methods-strips", apply_default_css=False)
+        return cls(chosen, speedup, start, note, table, strips, stored.build(site))
 
     @classmethod
     def figures(cls, visitor: Visitor) -> dict[str, Figure]:
@@ -85,9 +89,13 @@ class MethodsTab(Tab):
         rivals = _of_document(visitor)
         return {} if rivals is None else {"methods": rivals.table}
 
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        return {"methods": self.note}
+
     def wire(self, desk: Desk) -> None:
         events = MethodsEvents(desk.site, desk.controls, desk.bar, self)
-        desk.study(self.start.click, events.run, events.inputs, [self.table, self.strips])
+        desk.study(self.start.click, events.run, events.inputs, [self.note, self.table, self.strips])
         view, evaluation = self.stored, self.stored.chosen
         gr.on(
             [desk.opened(self), evaluation.input], view.drawn, [desk.visitor, evaluation], view.outputs, queue=False,
@@ -144,7 +152,9 @@ class MethodsEvents:
         def start() -> Iterator[Event]:
             return self._events(setup, wanted, chosen, speedup, configs)
 
-        yield {**self.bar.busy("Solving every method for the same arithmetic …"), self.tab.strips: ""}
+        visitor.belongs["methods"] = Subject(document, setup)
+        cleared = {self.tab.note: "", self.tab.strips: ""}
+        yield {**self.bar.busy("Solving every method for the same arithmetic …"), **cleared}
         try:
             for beat in beats(self.site, session, flag, start):
                 for event in beat.items:

@@ -13,8 +13,6 @@ from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from viz.page.controls import Controls
 from viz.page.panes import status
-from viz.page.schedule_input import promise
-from viz.page.session import Visitor
 from viz.page.setup import MAX_STEPS, Setup
 from viz.page.site import Site
 
@@ -33,10 +31,10 @@ class PresetEvents:
     @property
     def outputs(self) -> list[Any]:
         plan = self.controls.schedule
-        parts = [plan.preset, plan.count, *plan.rows, *plan.layers, *plan.keeps, plan.drawing]
+        parts = [plan.preset, plan.count, *plan.rows, *plan.layers, *plan.keeps]
         return [self.status, *self.controls.settings.values(), *parts]
 
-    def take(self, visitor: Visitor, data: bytes, *values: Any) -> dict[Any, Any]:
+    def take(self, data: bytes, *values: Any) -> dict[Any, Any]:
         """A file was chosen: the controls show what it says, or the status line what is wrong with it."""
         try:
             now = self.controls.read(values)
@@ -47,7 +45,6 @@ class PresetEvents:
         return {
             **self.controls.schedule.updates(setup.steps, shape.layers, setup.model),
             **{part: getattr(setup, name) for name, part in self.controls.settings.items()},
-            self.controls.schedule.drawing: promise(setup, shape, max(1, visitor.tokens)),
             self.status: status(f"Preset taken over. {said}".strip()),
         }
 

@@ -14,6 +14,7 @@ from sliminfer.errors import SlimError
 from viz.page import kept
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
+from viz.page.follow import Follow
 from viz.page.live import LiveRun
 from viz.page.panes import progress, status
 from viz.page.run_bar import RunBar
@@ -21,7 +22,10 @@ from viz.page.session import ResultStore, Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stream import plain_message
+from viz.page.subject import Subject
 from viz.page.tab import Moment, Tab, Updates, of_all
+
+RUN_NOTES = ("run", "kept")  # the names of what a run shows; the marked document goes when another one is chosen
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class RunEvents:
     controls: Controls
     bar: RunBar
     tabs: Sequence[Tab]
+    follow: Follow
 
     @property
     def inputs(self) -> list[Any]:
@@ -39,16 +44,18 @@ class RunEvents:
 
     @property
     def outputs(self) -> list[Any]:
-        return [*self.bar.outputs, *(part for tab in self.tabs for part in tab.outputs)]
+        notes = [part for name in RUN_NOTES for part in self.follow.notes.get(name, [])]
+        return [*self.bar.outputs, *(part for tab in self.tabs for part in tab.outputs), *notes]
 
     def prepare(self, visitor: Visitor, pasted: str, *values: Any) -> Updates:
         """Check the request before it queues; what is wrong with it goes to the status line."""
         try:
-            self._request(visitor, pasted, values)
+            setup, _ = self._request(visitor, pasted, values)
         except SlimError as error:
             return {self.bar.status: status(str(error), "error"), **self.bar.idle()}
+        fresh = self.follow.fresh(visitor, RUN_NOTES, Subject(visitor.document, setup))
         busy = self.bar.busy("Waiting for the engine: a device computes one run at a time.")
-        return {**busy, **of_all(self.tabs, lambda tab: tab.cleared(visitor))}
+        return {**busy, **fresh, **of_all(self.tabs, lambda tab: tab.cleared(visitor))}
 
     def run(self, visitor: Visitor, request: gr.Request, pasted: str, *values: Any) -> Iterator[Updates]:
         """The run itself, as updates of the whole page."""
@@ -60,6 +67,7 @@ class RunEvents:
         session = str(request.session_hash)
         flag = self.site.stops.begin(session)
         visitor.ran, visitor.key = setup, ResultStore.new_key()
+        visitor.belongs |= dict.fromkeys(RUN_NOTES, Subject(visitor.document, setup))
         live = visitor.run = LiveRun(of=setup.repeats)
         failure = ""
 
@@ -91,8 +99,10 @@ class RunEvents:
             return {self.bar.status: status("Stopping at the next layer …", "busy")}
         return self.bar.idle()
 
-    def failed(self) -> Updates:
+    def failed(self, visitor: Visitor) -> Updates:
         """The run could not even queue: give the buttons back and say so."""
+        for name in RUN_NOTES:
+            visitor.belongs.pop(name, None)
         return {
             **self.bar.idle(),
             self.bar.status: status("Too many visitors are waiting for the engine: try again in a minute.", "error"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.errors import SlimError
-from sliminfer.schedule.blocks import BlockMap
+from sliminfer.errors import ConfigError, SlimError
+from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import PruneStep
 from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, TUNED
 from sliminfer.schedule.shapes import ModelShape
@@ -40,9 +40,8 @@ class ScheduleInput:
             self.preset: preset_of(steps, layers, model),
             self.count: max(1, len(steps)),
         }
+        updates |= self.rows_shown(max(1, len(steps)))
         for index in range(MAX_STEPS):
-            shown = index < max(1, len(steps))
-            updates[self.rows[index]] = gr.Row(visible=shown)
             step = steps[index] if index < len(steps) else None
             slider: dict[str, Any] = {"maximum": layers - 1}
             if step is not None:
@@ -50,6 +49,10 @@ class ScheduleInput:
                 updates[self.keeps[index]] = _keep_percent(step.keep)
             updates[self.layers[index]] = gr.Slider(**slider)
         return updates
+
+    def rows_shown(self, count: int) -> dict[Any, Any]:
+        """Updates that show the first `count` rows."""
+        return {row: gr.Row(visible=index < count) for index, row in enumerate(self.rows)}
 
 
 def build(setup: Setup, layers: int) -> ScheduleInput:
@@ -87,21 +90,64 @@ def build(setup: Setup, layers: int) -> ScheduleInput:
 
 def read_steps(values: tuple[Any, ...]) -> tuple[PruneStep, ...]:
     """The prune steps in the values of `ScheduleInput.inputs`; raises ConfigError."""
-    count, numbers = int(values[0]), values[1:]
-    layers, keeps = numbers[:MAX_STEPS], numbers[MAX_STEPS : 2 * MAX_STEPS]
-    return tuple(PruneStep(int(layers[i]), float(keeps[i]) / 100) for i in range(count))
+    count = rows_of(values)
+    return tuple(_step(values, row) for row in range(count))
 
 
-def promise(setup: Setup, shape: ModelShape, tokens: int) -> str:
-    """What the setup will do to a prompt of `tokens` tokens, drawn and in words, or what is wrong with it."""
+def rows_of(values: tuple[Any, ...]) -> int:
+    """How many steps are asked for; raises ConfigError."""
+    count = int(values[0])
+    if not 1 <= count <= MAX_STEPS:
+        raise ConfigError(f"{count} prune steps are asked for: choose 1 to {MAX_STEPS}.")
+    return count
+
+
+def _step(values: tuple[Any, ...], row: int) -> PruneStep:
+    layer, keep = values[1 + row], values[1 + MAX_STEPS + row]
+    if layer is None or keep is None:
+        raise ConfigError(f"Prune step {row + 1} lacks a number: give its layer and the share that it keeps.")
+    if not 0 < float(keep) <= 100:
+        raise ConfigError(f"Prune step {row + 1} keeps {float(keep):g} %: choose more than 0 and up to 100.")
+    return PruneStep(int(layer), float(keep) / 100)
+
+
+def resized(values: tuple[Any, ...], layers: int) -> tuple[PruneStep, ...]:
+    """As many steps as `values` ask for on a model of `layers` layers: what contradicts the step before follows it.
+
+    A row that was hidden until now holds whatever stood there. Raises ConfigError where no layer is left for it.
+    """
+    steps: list[PruneStep] = []
+    for row in range(rows_of(values)):
+        step = _step(values, row)
+        if steps:
+            layer, keep = steps[-1].layer, float(steps[-1].keep)
+            if layer >= layers - 1:
+                raise ConfigError(f"No layer is left after {layer} for another prune step: move the last one up first.")
+            later = step.layer if layer < step.layer < layers else min(layers - 1, layer + max(1, layers // 4))
+            step = PruneStep(later, float(step.keep) if step.keep <= keep else max(0.0025, round(200 * keep) / 400))
+        steps.append(step)
+    return tuple(steps)
+
+
+def faulty(why: str) -> str:
+    """What stands in place of the promise where there is none."""
+    return f'<p class="fault" role="alert">{escape(why)}</p>'
+
+
+def promise(setup: Setup, shape: ModelShape, tokens: int, question: Span | None = None) -> str:
+    """What the setup will do to a prompt of `tokens` tokens, drawn and in words, or what is wrong with it.
+
+    `question` is where the question stands, in tokens: it is always kept.
+    """
     try:
         config = setup.config()
         config.check_model(shape.layers)
     except SlimError as error:
-        return f'<p class="fault" role="alert">{escape(str(error))}</p>'
-    plan = selector_class(config.method).plan(config, BlockMap.of(tokens, config), shape.layers)
+        return faulty(str(error))
+    blocks = BlockMap.of(tokens, config, question)
+    plan = selector_class(config.method).plan(config, blocks, shape.layers)
     per_layer = plan.layer_runs
-    saving = flop_speedup(config, shape, tokens)
+    saving = flop_speedup(config, shape, tokens, question)
     bars = "".join(f'<i class="on" style="--h:{100 * n / tokens:.1f}%"></i>' for n in per_layer)
     words = "; ".join(
         ["all layers read the whole prompt"]
@@ -109,6 +155,13 @@ def promise(setup: Setup, shape: ModelShape, tokens: int) -> str:
         else [f"layers 0–{config.steps[0].layer - 1} read all {tokens:,} tokens"]
         + [f"from layer {step.layer} on {percent(per_layer[step.layer] / tokens)}" for step in config.steps]
     )
+    if config.steps and min(per_layer) == tokens:
+        least = max(config.least_tokens, blocks.tokens_in(blocks.forced))
+        words = (
+            f"nothing would be dropped: at least {least:,} tokens are always kept, and the prompt has {tokens:,}"
+            if least >= tokens - config.block_size
+            else f"nothing would be dropped of the {tokens:,} tokens"
+        )
     return (
         f'<div class="stairs plan" role="img" aria-label="Share of the prompt per layer: {words}">{bars}</div>'
         f'<p class="promise">{words[0].upper()}{words[1:]}. Arithmetic alone promises a prefill '

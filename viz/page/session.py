@@ -18,6 +18,7 @@ from viz.figures.kept_map import KeptMap
 from viz.figures.table import Table
 from viz.page.live import LiveRun
 from viz.page.setup import Setup
+from viz.page.subject import Subject
 
 TIME_TO_LIVE_S = 3600  # a visitor's text and results are forgotten an hour after the last click
 
@@ -37,6 +38,7 @@ class Visitor:
 
     Attributes:
         document: the text to ask about.
+        uploaded: what the file that was uploaded last says, while it is not removed.
         tokens: length of its prompt in tokens, with the shortest question.
         evidence: character spans of the document that hold the answer to a suggested question.
         ran: the setup of `run`.
@@ -44,9 +46,11 @@ class Visitor:
         spread: the last measurement of diffusion, with the document it was made on.
         rivals: the last comparison of methods.
         link: between device and host, where the cache's transfers are simulated.
+        belongs: what each of the results that are shown belongs to, by the names of `Tab.notes`.
     """
 
     document: Document | None = None
+    uploaded: Document | None = None
     tokens: int = 0
     evidence: tuple[Span, ...] = ()
     ran: Setup | None = None
@@ -55,10 +59,12 @@ class Visitor:
     spread: tuple[Document, DiffusionResult] | None = None
     rivals: Rivals | None = None
     link: Link = field(default_factory=Link)
+    belongs: dict[str, Subject] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Let go of the document and of everything that was found out about it."""
-        self.document, self.tokens, self.evidence = None, 0, ()
+        self.document, self.uploaded, self.tokens, self.evidence = None, None, 0, ()
+        self.belongs = {}
         self.ran, self.run, self.spread, self.rivals = None, LiveRun(), None, None
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 
-from sliminfer.errors import SlimError
+from sliminfer.errors import ConfigError, SlimError
 from viz.figures.export import archive, csv_bytes, run_files
 from viz.figures.report import report_html
 from viz.page.controls import Controls
@@ -22,6 +22,10 @@ from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.tab import Tab, Updates
 from viz.page.tabs import TABS
+
+OWN_TEXT = "example="  # of a link: no example, but a text of one's own
+LINK_LABEL = "Link to this setup"
+OWN_LINK_LABEL = "Link to this setup. Your own text is not in it: whoever opens it must paste or upload the text"
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,12 @@ class ShareEvents:
     def link(self, request: gr.Request, *values: Any) -> Updates:
         """The address that brings back the setup as it stands; the visitor's own text is not part of it."""
         try:
-            query = self.controls.read(values).to_query()
+            setup = self.controls.read(values)
         except SlimError as error:
             return {self.status: status(str(error), "error")}
-        return {self.box.link: gr.Textbox(f"{page_address(request.headers)}?{query}", visible=True)}
+        query = "&".join(filter(None, (setup.to_query(), "" if setup.example else OWN_TEXT)))
+        label = LINK_LABEL if setup.example else OWN_LINK_LABEL
+        return {self.box.link: gr.Textbox(f"{page_address(request.headers)}?{query}", visible=True, label=label)}
 
     def files(self, visitor: Visitor) -> Iterator[Updates]:
         """The visitor's run as files behind the buttons; greyed where there is none."""
@@ -73,14 +79,14 @@ class ShareEvents:
 def build() -> ShareBox:
     """Lay the box out; downloads wait for a run."""
     with gr.Row(elem_id="share"):
-        make_link = gr.Button("Link to this setup", size="sm", min_width=120, scale=0)
+        make_link = gr.Button("Link to this setup", size="sm", min_width=120, scale=0, elem_id="make-link")
         report = gr.DownloadButton("Report, HTML", size="sm", interactive=False, min_width=120, scale=0)
         data = gr.DownloadButton("Data, JSON", size="sm", interactive=False, min_width=120, scale=0)
         bundle = gr.DownloadButton(
             "Figures and tables, ZIP", size="sm", interactive=False, min_width=160, scale=0, elem_id="bundle"
         )
     link = gr.Textbox(
-        label="Link to this setup (your own text is not in it)", visible=False, interactive=False, elem_id="link",
+        label=LINK_LABEL, visible=False, interactive=False, elem_id="link",
         buttons=["copy"],
     )  # fmt: skip
     return ShareBox(make_link, link, report, data, bundle)
@@ -118,6 +124,8 @@ def setup_of_link(site: Site, query: Mapping[str, str]) -> Setup:
     if "prune" not in query and setup.model != site.start.model:
         setup = replace(setup, steps=site.preset(known.name))
     chosen = site.example(setup.example)
+    if setup.example and chosen is None:
+        raise ConfigError(f"The link's example {setup.example!r} is not on this page: choose a document.")
     if "question" not in query and chosen is not None:
         setup = replace(setup, question=chosen.suggestions[0].question)
     setup.config().check_model(known.shape.layers)

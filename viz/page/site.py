@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sliminfer.documents.document import DEFAULT_LIMITS, DocumentLimits
 from sliminfer.errors import ConfigError, ModelError
 from sliminfer.model.known import KnownModel
 from sliminfer.model.prompts import build_prompt
+from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import PruneStep
 from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.figures.stored import FOLDER
@@ -108,6 +110,24 @@ class Site:
             return len(text) // 4  # the usual rule of thumb, until a tokenizer is at hand
         return len(build_prompt(loaded.tokenizer, text, "?"))
 
+    def asking(self, tokens: int, question: str) -> tuple[int, Span]:
+        """Length in tokens of a prompt that asks `question`, and where the question stands in it.
+
+        `tokens` is its length with the shortest question.
+        """
+        loaded = self.shelf.any_loaded()
+        if loaded is None:
+            asked = len(question) // 4 + 1
+            return tokens + asked - 1, (tokens - 1, tokens + asked - 1)
+        shortest, own = (_question_tokens(loaded.tokenizer, text) for text in ("?", question[:LONGEST_QUESTION]))
+        return tokens - shortest + own, (tokens - shortest, tokens - shortest + own)
+
     def offers(self, tokens: int) -> list[Offer]:
         """What the model picker lists for a prompt of `tokens` tokens."""
         return offers(self.models, self.shelf, tokens, self.shelf.limits.prompt_tokens)
+
+
+def _question_tokens(tokenizer: Any, question: str) -> int:
+    """Tokens of a question with what the template puts after it."""
+    start, end = build_prompt(tokenizer, "A text.", question.strip() or "?").question
+    return end - start

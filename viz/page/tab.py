@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
@@ -64,8 +64,13 @@ class Tab(Protocol):
         """The components that `taken`, `cleared` and `drawn` update."""
         return []
 
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """The line, a `gr.HTML`, that says whose results are shown, by the name under which `Visitor.belongs` knows."""
+        return {}
+
     def taken(self, visitor: Visitor) -> Updates:
-        """The visitor has another document: what is shown of the one before goes."""
+        """The visitor has another document, or none: what is shown of the text of the one before goes."""
         return {}
 
     def cleared(self, visitor: Visitor) -> Updates:

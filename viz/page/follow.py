@@ -1,0 +1,79 @@
+"""What follows from the choices as they stand: the promise under the preset, what to expect, whose results are shown.
+
+It is one function of the visitor and the controls, called after every change, so the picture cannot lag behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from sliminfer.errors import SlimError
+from viz.page.controls import Controls
+from viz.page.document_input import expected
+from viz.page.schedule_input import faulty, promise
+from viz.page.session import Visitor
+from viz.page.setup import Setup
+from viz.page.site import Site
+from viz.page.subject import Subject, notes
+from viz.page.tab import Tab, Updates
+
+USUAL_TOKENS = 4096  # of a prompt, where no document says how long it is
+
+
+@dataclass(frozen=True)
+class Follow:
+    """The callback, over the components that it keeps right."""
+
+    site: Site
+    controls: Controls
+    tabs: Sequence[Tab]
+
+    @property
+    def notes(self) -> Mapping[str, list[gr.HTML]]:
+        """Where it is said whose results are shown, by the name of the results."""
+        found: dict[str, list[gr.HTML]] = {}
+        for tab in self.tabs:
+            for name, part in tab.notes.items():
+                found.setdefault(name, []).append(part)
+        return found
+
+    @property
+    def outputs(self) -> list[Any]:
+        lines = [part for parts in self.notes.values() for part in parts]
+        return [self.controls.schedule.drawing, self.controls.document.expect, *lines]
+
+    def after(self, visitor: Visitor, *values: Any) -> Updates:
+        """Something may have changed: `values` are those of the controls."""
+        drawing = self.controls.schedule.drawing
+        setup: Setup | None
+        try:
+            setup = self.controls.read(values)
+            told = drawn(self.site, visitor, setup)
+        except SlimError as error:
+            setup, told = None, faulty(str(error))
+        example = None if setup is None else self.site.example(setup.example)
+        suggestion = None if example is None or setup is None else example.suggestion(setup.question)
+        now = None if setup is None else Subject(visitor.document, setup)
+        lines = notes(visitor.belongs, now)
+        return {
+            drawing: told,
+            self.controls.document.expect: expected(suggestion),
+            **{part: lines.get(name, "") for name, parts in self.notes.items() for part in parts},
+        }
+
+    def fresh(self, visitor: Visitor, names: Iterable[str], subject: Subject) -> Updates:
+        """New results of `subject` are on their way under `names`: their lines are empty."""
+        visitor.belongs |= dict.fromkeys(names, subject)
+        return {part: "" for name in names for part in self.notes.get(name, [])}
+
+
+def drawn(site: Site, visitor: Visitor, setup: Setup) -> str:
+    """The promise of `setup` for the visitor's document, or for a usual length where there is none."""
+    shape = site.known(setup.model).shape
+    if visitor.document is None or not visitor.tokens:
+        return promise(setup, shape, min(USUAL_TOKENS, shape.context))
+    return promise(setup, shape, *site.asking(visitor.tokens, setup.question))
