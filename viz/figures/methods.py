@@ -188,21 +188,22 @@ def _reach(outcomes: Iterable[Outcome]) -> tuple[float, float]:
 
 def _styles(names: Iterable[str]) -> dict[str, tuple[str, Symbol]]:
     """Colour role and shape of each method; methods that somebody registered get what is left, in turn."""
-    free = ((role, symbol) for symbol in _SHAPES for role in ("warm", "fresh", "kept", "plain"))
+    free = ((role, symbol) for symbol in _SHAPES for role in _ROLES)
     left = (style for style in free if style not in _KNOWN.values())
     return {name: _KNOWN.get(name) or next(left) for name in names}
 
 
-# Ours are blue, methods of others have colours, and what frames the scale is grey.
+# Ours are blue, and no two methods that ship with the project share a colour.
 _KNOWN: dict[str, tuple[str, Symbol]] = {
     "full": ("plain", "circle"),
-    "random": ("plain", "square"),
-    "oracle": ("plain", "diamond"),
+    "random": ("olive", "square"),
+    "oracle": ("violet", "diamond"),
     "sliminfer": ("kept", "circle"),
-    "adaptive": ("kept", "diamond"),
+    "adaptive": ("sky", "diamond"),
     "fastkv": ("fresh", "square"),
-    "gemfilter": ("fresh", "diamond"),
+    "gemfilter": ("rose", "diamond"),
     "lazyllm": ("warm", "square"),
-    "streaming": ("warm", "diamond"),
+    "streaming": ("brick", "diamond"),
 }
+_ROLES = ("warm", "fresh", "kept", "plain", "sky", "rose", "brick", "violet", "olive")
 _SHAPES: tuple[Symbol, ...] = ("square", "diamond", "cross")

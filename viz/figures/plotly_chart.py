@@ -94,9 +94,10 @@ def _add(figure: go.Figure, mark: Mark, palette: Palette) -> None:
             )
         case Rule():
             add = figure.add_vline if mark.vertical else figure.add_hline
+            # Inside of the plot: above it stands the legend.
+            inside = {"yanchor": "top", "xanchor": "left", "y": 1} if mark.vertical else {}
             add(
                 mark.value,
                 line={"color": colour, "width": 1.5, "dash": "dash"},
-                annotation_text=mark.name,
-                annotation_font_size=11,
+                annotation={"text": mark.name, "font": {"size": 11}, **inside},
             )

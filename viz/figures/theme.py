@@ -1,8 +1,8 @@
 """Colours, fonts and the style sheet shared by every figure, in a light and a dark version.
 
-The hues are Okabe and Ito's colour-blind-safe set (blue #0072B2, orange #E69F00, green #009E73); the dark
-version lightens them so that they keep their contrast. HTML figures read them as CSS variables and follow
-the page by themselves; drawings made in Python (Plotly, PNG) are given a `Palette`.
+The hues are Okabe and Ito's colour-blind-safe set (blue #0072B2, orange #E69F00, green #009E73) and its kin for charts
+of more than four series; the dark version lightens them so that they keep their contrast. HTML figures read them as
+CSS variables and follow the page by themselves; drawings made in Python (Plotly, PNG) are given a `Palette`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ class Palette:
     warm: str
     fresh: str
     plain: str
+    sky: str
+    rose: str
+    brick: str
+    violet: str
+    olive: str
 
 
 LIGHT = Palette(
@@ -41,6 +46,11 @@ LIGHT = Palette(
     warm="#E69F00",
     fresh="#009E73",
     plain="#7d8894",
+    sky="#4aa5dc",
+    rose="#c2689a",
+    brick="#D55E00",
+    violet="#6f57a8",
+    olive="#8a7b1e",
 )
 DARK = Palette(
     surface="#15191f",
@@ -52,6 +62,11 @@ DARK = Palette(
     warm="#f0b53a",
     fresh="#35c49b",
     plain="#8d99a6",
+    sky="#7fc8f2",
+    rose="#e09cc2",
+    brick="#f0803c",
+    violet="#a893dd",
+    olive="#c3b554",
 )
 
 
