@@ -116,6 +116,18 @@ class Failed(Event):
 
 @dataclass(frozen=True)
 class Compared(Event):
-    """Both sides are done: ratios and fidelity (`side` is "pruned", the second to run)."""
+    """Both sides are done: ratios and fidelity (`side` is "pruned", the second to run).
+
+    `raced` where they ran at the same time, each on a device of its own.
+    """
 
     comparison: Comparison = field(repr=False)
+    raced: bool = False
+
+
+@dataclass(frozen=True)
+class Retimed(Event):
+    """Both prefills ran once more for the clock alone: seconds to the first token of each side."""
+
+    full_s: float
+    pruned_s: float

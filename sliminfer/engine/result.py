@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
-from sliminfer.engine.events import Compared, Event, Failed, Finished, PromptReady, Side, Stopped
+from sliminfer.engine.events import Compared, Event, Failed, Finished, PromptReady, Retimed, Side, Stopped
 from sliminfer.engine.metrics import Comparison
 from sliminfer.engine.side_result import SideResult
+from sliminfer.engine.timing import Pair, Timing
 from sliminfer.model.prompts import Prompt
 from sliminfer.schedule.config import SlimConfig
 
@@ -21,11 +22,15 @@ class RunResult:
     Attributes:
         full, pruned: both sides as far as they have got.
         comparison: ratios and fidelity, once both sides have finished.
+        again: (full, pruned) seconds to the first token of each pair of prefills that ran for the clock alone.
+        raced: whether both sides ran at the same time, each on a device of its own.
     """
 
     full: SideResult = field(default_factory=lambda: SideResult("full"))
     pruned: SideResult = field(default_factory=lambda: SideResult("pruned"))
     comparison: Comparison | None = None
+    again: tuple[Pair, ...] = ()
+    raced: bool = False
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> RunResult:
@@ -35,11 +40,23 @@ class RunResult:
     def after(self, event: Event) -> RunResult:
         """The run once `event` has happened. A side that begins afresh is not compared any more."""
         if isinstance(event, Compared):
-            return replace(self, comparison=event.comparison)
-        comparison = None if isinstance(event, PromptReady) else self.comparison
+            return replace(self, comparison=event.comparison, raced=event.raced)
+        if isinstance(event, Retimed):
+            return replace(self, again=(*self.again, (event.full_s, event.pruned_s)))
+        now = self
+        if isinstance(event, PromptReady):
+            now = replace(self, comparison=None, again=(), raced=False)
         if event.side == "full":
-            return replace(self, full=self.full.after(event), comparison=comparison)
-        return replace(self, pruned=self.pruned.after(event), comparison=comparison)
+            return replace(now, full=self.full.after(event))
+        return replace(now, pruned=self.pruned.after(event))
+
+    @property
+    def timing(self) -> Timing | None:
+        """The times to first token of all pairs, once both sides have finished."""
+        full, pruned = self.full.metrics, self.pruned.metrics
+        if full is None or pruned is None or self.comparison is None:
+            return None
+        return Timing(((full.ttft_s, pruned.ttft_s), *self.again), self.comparison.ttft_flops)
 
     @property
     def sides(self) -> tuple[SideResult, SideResult]:
@@ -90,5 +107,9 @@ class RunResult:
                 "efficiency": c.efficiency,
                 "kv_bytes": c.kv_bytes,
             }
+            if self.again and self.timing is not None:
+                data["timing"] = self.timing.to_dict()
+            if self.raced:
+                data["raced"] = True
             data["fidelity"] = {"first_token_kl": c.first_token_kl, "agreement": c.agreement}
         return data

@@ -81,7 +81,7 @@ def served(folder: Path, tabs: Sequence[type[Tab]] = TABS) -> Iterator[Served]:
     (folder / "model").mkdir()
     site = open_site(str(write_model(folder / "model")), "cpu", "float32", "paper", write_examples(folder))
     site.start = replace(site.start, max_new_tokens=8)
-    site.probe_flops = 1e9
+    site.probe_flops, site.patience_s = 1e9, 0.2
     site.benchmarks = write_benchmarks(folder / "benchmarks")
     page = serve(site, "127.0.0.1", free_port(), tabs=tabs, prevent_thread_lock=True)
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sliminfer.engine.metrics import ratio
 from sliminfer.engine.result import RunResult
 from sliminfer.engine.side_result import SideResult
+from sliminfer.engine.timing import Timing
 from viz.figures.compare import FULL, PRUNED, in_comparison
 from viz.figures.table import Table
 from viz.figures.words import DASH, escape, rate, seconds, size
@@ -16,7 +18,10 @@ from viz.figures.words import DASH, escape, rate, seconds, size
 
 @dataclass(frozen=True)
 class Card:
-    """One figure of both sides; `gain` is above 1 where the pruned side does better, NaN until known."""
+    """One figure of both sides; `gain` is above 1 where the pruned side does better, NaN until known.
+
+    `instead` stands in place of the gain where the figure is not what it seems.
+    """
 
     name: str
     meaning: str
@@ -26,11 +31,12 @@ class Card:
     shown: Callable[[float], str]
     better: str
     worse: str
+    instead: str = ""
 
     @property
     def verdict(self) -> str:
         """How the pruned side compares, in two words; empty until both are known."""
-        return in_comparison(self.gain, self.better, self.worse)
+        return self.instead or in_comparison(self.gain, self.better, self.worse)
 
 
 def cards(run: RunResult) -> tuple[Card, ...]:
@@ -41,7 +47,18 @@ def cards(run: RunResult) -> tuple[Card, ...]:
         a, b = figure(full), figure(pruned)
         gain = ratio(b, a) if more_is_better else ratio(a, b)
         out.append(Card(name, meaning, a, b, gain, shown, better, worse))
-    return tuple(out)
+    return (_timed(out[0], run.timing), *out[1:])
+
+
+def _timed(card: Card, timing: Timing | None) -> Card:
+    """The card of the time to first token over all pairs that ran: medians, or that the time cannot be told."""
+    if timing is None or len(timing.pairs) < 2:
+        return card
+    full, pruned = (statistics.median(pair[side] for pair in timing.pairs) for side in (0, 1))
+    return replace(
+        card, full=full, pruned=pruned, gain=timing.median, instead="" if timing.told else "within noise",
+        meaning=f"{card.meaning}; medians of {len(timing.pairs)} pairs",
+    )  # fmt: skip
 
 
 def cards_html(run: RunResult) -> str:

@@ -16,6 +16,8 @@ from viz.figures.words import escape, seconds
 
 _SPEEDS = (1, 2, 4, 16, 64)
 _PATIENCE_S = 12.0  # the speed first offered brings the replay below this
+IN_TURN = "In truth the two sides ran one after the other."
+RACED = "So they ran: at the same time, each on a device of its own."
 TITLES = {"full": "Full model", "pruned": "Pruned model"}
 
 
@@ -30,7 +32,7 @@ def replay_html(run: RunResult) -> str:
     return (
         f'<figure class="fig replay" data-end="{end:.4f}" data-replay="{escape(json.dumps(data))}">'
         "<figcaption><strong>Replay</strong> Both answers from their recorded times, started together. "
-        "In truth the two sides ran one after the other.</figcaption>"
+        f"{RACED if run.raced else IN_TURN}</figcaption>"
         '<div class="fig-tools"><button type="button" class="replay-play">Play</button>'
         f'<select class="replay-speed" aria-label="Speed of the replay">{speeds}</select>'
         f'<input class="replay-time" type="range" min="0" max="{end:.4f}" step="any" value="{end:.4f}" '

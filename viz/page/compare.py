@@ -13,6 +13,7 @@ from viz.figures.compare import compare_html, repeats
 from viz.figures.export import Figure
 from viz.figures.replay import replay_html
 from viz.figures.theme import script
+from viz.figures.timing import timing_chart
 from viz.page import compare_api
 from viz.page.desk import Desk
 from viz.page.kept import build_map
@@ -77,7 +78,9 @@ class CompareTab(Tab):
     @classmethod
     def figures(cls, visitor: Visitor) -> dict[str, Figure]:
         rounds = visitor.run.rounds
-        return {"time_repeated": repeats(*zip(*rounds, strict=True))} if len(rounds) > 1 else {}
+        found: dict[str, Figure] = {"time_repeated": repeats(*zip(*rounds, strict=True))} if len(rounds) > 1 else {}
+        timing = visitor.run.timing
+        return found if timing is None or len(timing.pairs) < 2 else {**found, "time_in_turn": timing_chart(timing)}
 
     def wire(self, desk: Desk) -> None:
         gr.api(compare_api.endpoint(desk.site), concurrency_id=ENGINE_QUEUE)
@@ -95,8 +98,6 @@ class CompareTab(Tab):
 
 
 def _repeated(live: LiveRun) -> str:
-    """Median and spread over the rounds; empty for a single one."""
-    if len(live.rounds) < 2:
-        return ""
-    full, pruned = zip(*live.rounds, strict=True)
-    return repeats(full, pruned).html()
+    """Median and range over all pairs; empty for a single one."""
+    timing = live.timing
+    return "" if timing is None or len(timing.pairs) < 2 else timing_chart(timing).html()

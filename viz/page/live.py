@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sliminfer.engine.events import Event, PromptReady, Side, Stopped
+from sliminfer.engine.events import Event, PromptReady, Retimed, Side, Stopped
 from sliminfer.engine.metrics import RunMetrics
 from sliminfer.engine.result import RunResult
 from sliminfer.engine.side_result import SideResult
+from sliminfer.engine.timing import Timing
 
 Phase = Literal["waiting", "reading", "answering", "done", "stopped", "failed"]
 Round = tuple[RunMetrics, RunMetrics]
@@ -36,6 +37,8 @@ class LiveRun:
         """The run once `event` has happened."""
         if isinstance(event, PromptReady) and event.side == "full" and self.view.comparison is not None:
             return LiveRun(RunResult().after(event), of=self.of, earlier=self.rounds)
+        if isinstance(event, Retimed):
+            return replace(self, view=self.view.after(event))
         stopped = event.side if isinstance(event, Stopped) else self.stopped
         return replace(self, view=self.view.after(event), now=event.at, stopped=stopped)
 
@@ -60,6 +63,15 @@ class LiveRun:
         """Figures (full, pruned) of every round that both sides have finished."""
         full, pruned = self.view.full.metrics, self.view.pruned.metrics
         return (*self.earlier, (full, pruned)) if full is not None and pruned is not None else self.earlier
+
+    @property
+    def timing(self) -> Timing | None:
+        """Times to first token of all pairs that ran, once both sides have finished."""
+        known = self.view.timing
+        if known is None:
+            return None
+        earlier = tuple((full.ttft_s, pruned.ttft_s) for full, pruned in self.earlier)
+        return replace(known, pairs=(*earlier, *known.pairs))
 
     @property
     def complete(self) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sliminfer.engine.events import Side
 from sliminfer.engine.side_result import SideResult
-from viz.figures.words import escape, percent, rate, seconds
+from sliminfer.engine.timing import Timing
+from viz.figures.timing import began
+from viz.figures.words import escape, percent, plural, rate, seconds
 from viz.page.live import LiveRun
 
 TITLES: dict[Side, str] = {"full": "Full model", "pruned": "Pruned model"}
@@ -89,12 +91,20 @@ def progress(run: LiveRun) -> str:
         return status(f"Stopped in the {TITLES[run.stopped].lower()} at {where}. Run starts afresh.")
     if run.complete:
         count = "One run" if run.of == 1 else f"{run.of} runs"
-        return status(f"Done. {count} of each side, after a warm-up.", "done")
+        together = ", at the same time on two equal devices" if run.view.raced else ""
+        again = f" {plural(len(run.view.again), 'more pair')} for the clock alone." if run.view.again else ""
+        return status(f"Done. {count} of each side, after a warm-up{together}.{again}", "done")
     view = run.view.full if run.view.full.metrics is None else run.view.pruned
     if view.prompt is None:
         return status(f"{TITLES[view.side]}: preparing …", "busy")
     turn = "" if run.of == 1 else f" Round {len(run.earlier) + 1} of {run.of}."
     return status(f"{TITLES[view.side]}: {doing(run, view)}.{turn}", "busy")
+
+
+def timing_on(run: LiveRun) -> str:
+    """The status line while prefills run for the clock alone."""
+    done = 0 if run.timing is None else len(run.timing.pairs)
+    return status(f"Both answers are there. Timing both sides until it is clear: {plural(done, 'pair')}.", "busy")
 
 
 def verdict(run: LiveRun) -> str:
@@ -104,10 +114,7 @@ def verdict(run: LiveRun) -> str:
     if comparison is None or pruned.prompt is None or not alive:
         return ""
     share = percent(min(alive) / len(pruned.prompt))
-    if comparison.ttft >= 1:
-        speed = f"{comparison.ttft:.1f} times sooner"
-    else:
-        speed = f"{1 / comparison.ttft:.1f} times later"
+    timing = run.timing or Timing((), comparison.ttft_flops)
     saved = percent(1 - 1 / comparison.kv_bytes)
     if run.view.full.text.strip() == pruned.text.strip():
         same = "and gave the same answer"
@@ -115,7 +122,13 @@ def verdict(run: LiveRun) -> str:
         same = f"and agreed with {percent(comparison.agreement)} of the full answer’s tokens"
     else:
         same = "but answered differently"
-    return (
-        f'<p class="verdict">With its deepest layers reading <b>{share}</b> of the prompt, the pruned model began '
-        f"to answer <b>{speed}</b>, kept <b>{saved}</b> less of the prompt’s KV cache, {same}.</p>"
-    )
+    if timing.told:
+        led = f"With its deepest layers reading <b>{share}</b> of the prompt"
+        kept = f", kept <b>{saved}</b> less of the prompt’s KV cache"
+    else:  # what is sure comes first
+        led = (
+            f"With <b>{timing.bound:.1f} times</b> less arithmetic and <b>{saved}</b> less of the prompt’s KV cache, "
+            f"its deepest layers reading <b>{share}</b> of the prompt"
+        )
+        kept = ""
+    return f'<p class="verdict">{led}, the pruned model began to answer {began(timing)}{kept}, {same}.</p>'

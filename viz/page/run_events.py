@@ -16,7 +16,8 @@ from viz.page.asking import asked, beats
 from viz.page.controls import Controls
 from viz.page.follow import Follow
 from viz.page.live import LiveRun
-from viz.page.panes import progress, status
+from viz.page.pairs import pairs
+from viz.page.panes import progress, status, timing_on
 from viz.page.run_bar import RunBar
 from viz.page.session import ResultStore, Visitor
 from viz.page.setup import Setup
@@ -72,9 +73,7 @@ class RunEvents:
         failure = ""
 
         def start() -> Iterator[Event]:
-            engine = self.site.shelf.engine(setup.model)
-            for _ in range(setup.repeats):
-                yield from engine.compare(wanted)
+            return pairs(self.site, setup, wanted, flag)
 
         yield self.bar.busy("Loading the model …" if self.site.shelf.loaded(setup.model) is None else "Preparing …")
         try:
@@ -82,7 +81,8 @@ class RunEvents:
                 for event in beat.items:
                     live = live.after(event)
                 visitor.run = live
-                yield {self.bar.status: progress(live), **self._drawn(visitor, beat.figures)}
+                line = timing_on(live) if live.complete else progress(live)
+                yield {self.bar.status: line, **self._drawn(visitor, beat.figures)}
         except Exception as error:  # whatever it was, the visitor gets a sentence and a working page
             failure = plain_message(error)
         if flag.is_set() and not live.complete:

@@ -64,6 +64,8 @@ def open_site(
     start = Setup(model=model, example=shipped[0].id, question=first, steps=steps)
     site = Site(shelf, start, models, shipped)
     site.start = replace(start, max_new_tokens=min(start.max_new_tokens, site.most_new_tokens))
+    if shelf.borrows:  # a lent GPU is not borrowed again for the clock alone
+        site.patience_s = 0.0
     if profile is not None:
         site.upload_limit = profile.limits.upload_mb * MIB
     return site

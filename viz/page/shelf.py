@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.limits import NO_LIMITS, RunLimits
+from sliminfer.engine.race import Lane
 from sliminfer.model.loading import LoadedModel, load_model
 from sliminfer.model.sources import find_gguf
 from viz.page.zero import BorrowingEngine
@@ -89,6 +90,22 @@ class Shelf:
         jobs = [self.worker.submit(load) for _ in self.devices]
         first, *_ = [job.result() for job in jobs]
         return first
+
+    def lanes(self, name: str) -> tuple[Lane, ...]:
+        """The devices as a race of model `name` sees them, from a thread of `worker` that computes already."""
+        others = self.busy - 1
+        found = []
+        for number, engines in enumerate(self._engines):
+            loaded = engines[name].loaded if name in engines else None
+            mine = number == getattr(self._here, "number", 0)
+            busy = not mine and others > 0
+            others -= busy
+            if loaded is None:
+                found.append(Lane("", "", number, loaded=False, busy=busy))
+            else:
+                device = loaded.device
+                found.append(Lane(device.type, loaded.device_name, device.index or 0, loaded=True, busy=busy))
+        return tuple(found)
 
     @contextmanager
     def computing(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from viz.page.shelf import Shelf
 from viz.page.uploads import Uploads
 
 MOST_NEW_TOKENS = 512  # longest answer where the host sets no limit
+PATIENCE_S = 4.0  # most seconds in which a run's times to first token are taken again
 READING_S = 8.0  # longest time that reading an upload may take, while others wait
 LONGEST_QUESTION = 4_000  # characters; a question is compared with every block, so it is no place for a document
 
@@ -39,6 +40,7 @@ class Site:
         upload_limit: most bytes of an upload.
         benchmarks: folder of the results measured before, as `eval` and `bench` wrote them.
         measured: folder of the host's own results of `eval` and `sweep`, shown besides.
+        patience_s: how long a run may go on for the clock alone, once both answers are there.
         probe_flops: what one measurement of diffusion may take, None for about a minute's work.
     """
 
@@ -49,6 +51,7 @@ class Site:
     upload_limit: int = DEFAULT_LIMITS.max_bytes
     benchmarks: Path = FOLDER
     measured: Path | None = None
+    patience_s: float = PATIENCE_S
     probe_flops: float | None = None
     stops: StopFlags = field(default_factory=StopFlags)
     results: ResultStore = field(default_factory=ResultStore)
