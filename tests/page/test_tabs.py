@@ -13,6 +13,7 @@ from viz.page import controls, run_bar
 from viz.page.cache import HINT, CacheTab
 from viz.page.compare import INTRO, CompareTab
 from viz.page.document_input import read_paste
+from viz.page.follow import Follow
 from viz.page.kept import MAP_HINT, KeptTab
 from viz.page.live import LiveRun
 from viz.page.run_events import RunEvents
@@ -31,7 +32,7 @@ def test_a_recorded_run_is_shown_whole_and_cleared_by_the_next(page: Served) -> 
         chosen = controls.build(site.start, LAYERS, site.examples, "", site.offers(1), 8)
         bar = run_bar.build("Ready.")
         tabs = [tab.build(site, visitor) for tab in TABS]
-    events = RunEvents(site, chosen, bar, tabs)
+    events = RunEvents(site, chosen, bar, tabs, Follow(site, chosen, tabs))
     compare, kept, _, cache, *_ = tabs
     assert isinstance(compare, CompareTab)
     assert isinstance(kept, KeptTab)
