@@ -6,7 +6,8 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import torch
 
@@ -15,13 +16,17 @@ from sliminfer.cache.stages import check_active
 from sliminfer.decode_policies import check_policy
 from sliminfer.engine.events import Compared, Event, Failed, Finished, Side, Stopped
 from sliminfer.engine.limits import NO_LIMITS, RunLimits, check_rotary
+from sliminfer.engine.loop import LayerLoop, LayerTick
+from sliminfer.engine.meters import synchronize
 from sliminfer.engine.metrics import Comparison
+from sliminfer.engine.reading import Reading
 from sliminfer.engine.request import PromptRequest, Request, RunRequest
 from sliminfer.engine.side_run import SideRun
 from sliminfer.engine.turn import Turn
-from sliminfer.errors import MemoryLimitError, SlimError
+from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
 from sliminfer.model.devices import free_memory
 from sliminfer.model.loading import LoadedModel
+from sliminfer.ops.dispatch import use_kernels
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.memory import check_memory
@@ -90,6 +95,75 @@ class SlimEngine:
             self._check_memory(ready)
         return self._run(ready, side, stop)
 
+    def read(
+        self,
+        request: Request,
+        side: Side = "pruned",
+        earlier: Reading | None = None,
+        stop: threading.Event | None = None,
+    ) -> Reading:
+        """Read the prompt of `request` up to its question, once for every question about it: see `ask`.
+
+        Args:
+            side: whose layers read: those before the first prune step, or all of the full model's.
+            earlier: a reading of this side whose first tokens this prompt may share, such as a system prompt.
+            stop: ends the reading at the next layer boundary.
+
+        Raises:
+            SlimError: the request cannot be run, its method cannot answer from a reading, or it was stopped.
+        """
+        ready = self.prepare(request)
+        with self.turn.taken():
+            began = time.monotonic()
+            reading = self._read(ready, side, earlier)
+            try:
+                while True:
+                    next(reading)
+                    if stop is not None and stop.is_set():
+                        raise ConfigError("The reading was stopped: start it again.")
+                    if self.limits.overdue(time.monotonic() - began):
+                        raise self.limits.too_slow(f"Reading {len(ready.prompt):,} tokens")
+            except StopIteration as done:
+                made: Reading = done.value
+        return replace(made, request=request if isinstance(request, RunRequest) else None)
+
+    @torch.inference_mode()
+    def _read(self, ready: PromptRequest, side: Side, earlier: Reading | None) -> Generator[LayerTick, None, Reading]:
+        config = ready.pruning.config if side == "pruned" else SlimConfig(method="full")
+        ids = ready.prompt.ids[: ready.prompt.question[0]]
+        if not ids:
+            raise ConfigError("Nothing stands before the question, so that there is nothing to read: ask afresh.")
+        shared = 0 if earlier is None else earlier.shared(ids[:-1])
+        known = earlier.first(shared) if earlier is not None and shared else None
+        loop = LayerLoop(self.loaded.model, config)
+        fresh = torch.tensor([ids[0 if known is None else len(known) :]], device=self.loaded.device)
+        with use_kernels(ready.kernels):
+            reading = yield from loop.read(loop.decoder.embed_tokens(fresh), ids, known)
+        synchronize(self.loaded.device)
+        return reading
+
+    def ask(
+        self, reading: Reading, question: str | Request, side: Side = "pruned", stop: threading.Event | None = None
+    ) -> Iterator[Event]:
+        """Events of one side, as of `run`, without reading again what `reading` holds of the prompt.
+
+        Tokens and logits are those of asking afresh, to the rounding of sums in another order.
+
+        Args:
+            reading: from `read` on the same side, under the same first prune step.
+            question: of the document that was read, or a whole request, whose prompt may begin with any part of it.
+
+        Raises:
+            SlimError: the request cannot be run at all, or the reading is not of its prompt.
+        """
+        if isinstance(question, str):
+            if reading.request is None:
+                raise ConfigError("This reading does not know its document's text: ask with a whole request.")
+            question = replace(reading.request, question=question)
+        ready = self.prepare(question)
+        part = reading.part(ready.prompt.ids[: ready.prompt.question[0]])
+        return self._run(ready, side, stop, reading=part)
+
     def warm_up(self, tokens: int = 512) -> None:
         """Run both sides once on a short text, so that the first real run is as fast as the next."""
         unit = self.loaded.tokenizer.decode(list(range(min(200, self.loaded.shape.vocab))), skip_special_tokens=True)
@@ -115,13 +189,18 @@ class SlimEngine:
             yield Compared("pruned", finished["pruned"].at, Comparison.of(full, pruned))
 
     def _run(
-        self, ready: PromptRequest, side: Side, stop: threading.Event | None, began: float | None = None
+        self,
+        ready: PromptRequest,
+        side: Side,
+        stop: threading.Event | None,
+        began: float | None = None,
+        reading: Reading | None = None,
     ) -> Iterator[Event]:
         """Events of one side; `began` is when the request got the device, where this is not its first side."""
         tokens = len(ready.prompt)
         with self.turn.taken():
             began = time.monotonic() if began is None else began
-            run = SideRun(self.loaded, ready, side, side in self._warm, self._pool)
+            run = SideRun(self.loaded, ready, side, side in self._warm, self._pool, reading)
             outcome = "stopped"
             try:
                 for event in run.events():

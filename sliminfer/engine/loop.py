@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from collections.abc import Sequence as Tokens
 from typing import Any, cast
 
 import torch
@@ -14,6 +15,7 @@ from sliminfer.decode_policies import check_policy, make_cache
 from sliminfer.engine.decode import Decode
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.prefill import Prefill
+from sliminfer.engine.reading import Asked, Reader, Reading
 from sliminfer.engine.sequence import Rows, Sequence, attach, sequence_of
 from sliminfer.engine.stack import Call, LayerTick, Look, Result, Stack
 from sliminfer.errors import ConfigError, ModelError
@@ -82,6 +84,7 @@ class LayerLoop:
         result: Result = "kept",
         stopwatch: Stopwatch | None = None,
         look: Look | None = None,
+        reading: Reading | None = None,
     ) -> Generator[LayerTick, None, Tensor]:
         """Run all layers over the embeddings `hidden` [1, tokens, hidden], yielding after each; returns normed states.
 
@@ -94,6 +97,7 @@ class LayerLoop:
                 go on to read what is kept, which saves nothing: the dense model with those tokens masked as keys.
             stopwatch: collects the time of scoring and pruning under "select".
             look: is shown what the method sees before each prune layer of a prefill, for measurements.
+            reading: of the tokens before `hidden`, where this is a prefill whose first tokens were read before.
         """
         count, stack = hidden.shape[1], self.stack
         if not count:
@@ -101,7 +105,9 @@ class LayerLoop:
         sequence = sequence_of(cache)
         prefill = sequence is None or cache.get_seq_length() == 0
         if sequence is None or prefill:
-            sequence = self._start(count, cache, stack.depth)
+            known = 0 if reading is None else len(reading)
+            sequence = self._start(known + count, cache, stack.depth)
+            sequence.seen = known
         first = sequence.begin(count, stack.depth)
         self._check_rotary(sequence, prefill)
         positions = torch.arange(first, first + count, device=hidden.device)
@@ -110,9 +116,27 @@ class LayerLoop:
         watch = stopwatch or Stopwatch(positions.device)
         call = Call(sequence, sequence.store.target, rows, watch, stack.depth, result, look)
         del rows
-        states = yield from (Prefill if prefill else Decode)(stack, call).run()
+        states = yield from (self._prefill(call, reading) if prefill else Decode(stack, call)).run()
         sequence.end()
         return stack.normed(states)
+
+    def _prefill(self, call: Call, reading: Reading | None) -> Prefill:
+        return Prefill(self._stack, call) if reading is None else Asked(self._stack, call, reading)
+
+    def read(
+        self, hidden: Tensor, ids: Tokens[int], earlier: Reading | None = None
+    ) -> Generator[LayerTick, None, Reading]:
+        """Read tokens for questions to come, yielding after each layer before the first prune step.
+
+        Args:
+            hidden: embeddings of those of `ids` that `earlier` does not hold [1, tokens, hidden].
+            ids: all tokens from the prompt's first on.
+            earlier: a reading of the first of them under the same configuration.
+
+        Raises:
+            ConfigError: the method reads a prompt in a way that no reading can stand for.
+        """
+        return Reader(self.stack, self.config, ids, earlier).run(hidden)
 
     def _check_rotary(self, sequence: Sequence, prefill: bool) -> None:
         switch, reach = self._stack.rotary_switch, sequence.rotated_to()

@@ -64,6 +64,8 @@ class RunMetrics:
         weights_bytes: bytes of the model's parameters.
         prefill_flops: FLOPs of the prefill by `prefill_flops`.
         warm: whether the engine had run on this model and side before.
+        read_tokens: prompt tokens that a reading gave, which this run did not read.
+        reading_bytes: bytes of that reading.
     """
 
     method: str
@@ -86,6 +88,8 @@ class RunMetrics:
     attention: str
     kernels: str
     warm: bool
+    read_tokens: int = 0
+    reading_bytes: int = 0
     token_ids: tuple[int, ...] = ()
     first_logits: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 

@@ -138,6 +138,7 @@ def _figures(event: Finished) -> dict[str, Any]:
         "kv_bytes": m.kv.total_device + m.kv.total_host,
         "prompt_kv_bytes": m.prompt_kv.total_device,
         "peak_bytes": m.peak_bytes,
+        **({"read_tokens": m.read_tokens, "reading_bytes": m.reading_bytes} if m.read_tokens else {}),
         "weights_bytes": m.weights_bytes,
         "prefill_flops": m.prefill_flops,
         "tokens_per_layer": list(m.tokens_per_layer),

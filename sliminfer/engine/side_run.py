@@ -28,6 +28,7 @@ from sliminfer.engine.events import (
 from sliminfer.engine.loop import LayerLoop, LayerTick, exhaust
 from sliminfer.engine.meters import PeakMemory, Stopwatch, synchronize
 from sliminfer.engine.metrics import KeptAtLayer, KVBytes, RunMetrics
+from sliminfer.engine.reading import Reading
 from sliminfer.engine.request import PromptRequest
 from sliminfer.engine.sampling import Detokenizer, Sampler
 from sliminfer.model.head import logits_of
@@ -35,7 +36,7 @@ from sliminfer.model.loading import LoadedModel
 from sliminfer.ops import dispatch as ops
 from sliminfer.schedule.blocks import BlockMap, to_ranges
 from sliminfer.schedule.config import SlimConfig
-from sliminfer.schedule.flops import prefill_flops
+from sliminfer.schedule.flops import prefill_flops, read_flops
 from sliminfer.selectors import selector_class
 
 
@@ -49,15 +50,18 @@ class SideRun:
         side: Side,
         warm: bool,
         pool: HostPool,
+        reading: Reading | None = None,
     ) -> None:
         self.loaded, self.request, self.side, self.warm = loaded, request, side, warm
+        self.reading, self.read_tokens = reading, 0 if reading is None else len(reading)
         self.prompt, self.sampling = prompt, sampling = request.prompt, request.sampling
         self.config = request.pruning.config if side == "pruned" else SlimConfig(method="full")
         self.cache = make_cache(
             self.config,
             loaded.shape.layers,
             BlockMap.of(len(prompt), self.config, prompt.question, request.pruning.marks),
-            reserve=sampling.max_new_tokens,
+            # What comes after the first update of a layer: the answer, and what no reading gives.
+            reserve=sampling.max_new_tokens + (len(prompt) - self.read_tokens if self.read_tokens else 0),
             pool=pool,
         )
         self.started, self.paused = time.perf_counter(), 0.0
@@ -134,7 +138,8 @@ class SideRun:
         return self.loaded.device.type == "cuda"
 
     def _prefill(self, ids: Tensor) -> Generator[Event, None, Tensor]:
-        run = self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, "last", self.stopwatch)
+        hidden = self.loop.decoder.embed_tokens(ids[:, self.read_tokens :])
+        run = self.loop.run(hidden, self.cache, "last", self.stopwatch, reading=self.reading)
         while True:
             try:
                 tick = next(run)
@@ -181,6 +186,11 @@ class SideRun:
             self.loop.prompt_of(self.cache).blocks.forced,
         )
 
+    @property
+    def _saved_flops(self) -> float:
+        reading = self.reading
+        return 0.0 if reading is None else read_flops(self.loaded.shape, len(reading), reading.layer)
+
     def _held(self) -> KVBytes:
         """What the cache holds, and the hidden states that wait to be brought back at the layers they wait for."""
         held, waiting = kv_bytes(self.cache), self.loop.waiting_bytes(self.cache)
@@ -215,12 +225,14 @@ class SideRun:
             prompt_kv=prompt_kv,
             peak_bytes=peak_bytes,
             weights_bytes=self.loaded.weights_bytes,
-            prefill_flops=prefill_flops(self.loaded.shape, runs, scored),
+            prefill_flops=prefill_flops(self.loaded.shape, runs, scored) - self._saved_flops,
             device=self.loaded.device_name,
             dtype=self.loaded.dtype_name,
             attention=self.loaded.attention,
             kernels="+".join(sorted(set(self.kernels_ran.values()))) or "torch",
             warm=self.warm,
+            read_tokens=self.read_tokens,
+            reading_bytes=0 if self.reading is None else self.reading.nbytes,
             token_ids=tuple(tokens),
             first_logits=first_logits,
         )

@@ -42,6 +42,15 @@ def prefill_flops(shape: ModelShape, tokens_per_layer: Sequence[int], scored: Se
     return total
 
 
+def read_flops(shape: ModelShape, tokens: int, layers: int) -> float:
+    """What of `prefill_flops` falls away where `layers` layers have read the first `tokens` tokens before."""
+    saved = layers * layer_flops(shape, tokens)
+    if layers < shape.layers or not shape.fused:
+        return saved
+    projections = shape.hidden * (shape.query_width + 2 * shape.kv_width)
+    return saved - layer_flops(shape, tokens) + 2.0 * projections * tokens
+
+
 def layer_flops(shape: ModelShape, tokens: int) -> float:
     """FLOPs of one layer over `tokens` tokens: its matrices (2 per weight and token) and causal attention (4 per
     head dimension and visible pair)."""

@@ -98,6 +98,12 @@ def rotary_switch(config: Any) -> int | None:
     return int(parameters["original_max_position_embeddings"])
 
 
+def rotary_limit(config: Any) -> int | None:
+    """Tokens beyond which a model with dynamic rotary factors takes others for every length; None for any other."""
+    rope_type = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    return int(config.max_position_embeddings) if "dynamic" in str(rope_type) else None
+
+
 def rotary_varies(config: Any) -> bool:
     """Whether the model's rotary module sets its factors anew by the length of each call, for the whole process."""
     rope_type = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")

@@ -1,0 +1,249 @@
+"""A reading: what is kept of tokens that were read, so that any question about them need not read them again.
+
+The layers before the first prune step see every token before it and nothing of the question, so their keys and values,
+and the hidden states that enter the step, are the same for all questions. What comes after is chosen anew for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from sliminfer.cache.store import PlainStore
+from sliminfer.engine.meters import Stopwatch
+from sliminfer.engine.prefill import Prefill
+from sliminfer.engine.request import RunRequest
+from sliminfer.engine.sequence import Sequence as Held
+from sliminfer.engine.stack import Call, LayerTick, Stack
+from sliminfer.errors import ConfigError
+from sliminfer.model.families import rotary_limit
+from sliminfer.schedule.blocks import MOST_QUERIES, BlockMap
+from sliminfer.schedule.config import SlimConfig
+from sliminfer.selectors import PromptView, selector_class
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The first tokens of a prompt, as far as no question bears on them.
+
+    Attributes:
+        ids: the tokens [n].
+        layer: the layer that was not run any more: the first prune step's, or the number of layers where none is.
+        keys, values: of each layer before it, after RoPE [1, kv_heads, n, head_dim].
+        hidden: states that enter `layer` [1, n, hidden]; of no token where there is no such layer.
+        tail: states of the last tokens as they enter the layer before it [1, tail, hidden].
+        request: what was to be read, where it came as a document's text.
+    """
+
+    ids: tuple[int, ...]
+    layer: int
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    hidden: Tensor
+    tail: Tensor
+    request: RunRequest | None = field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors held."""
+        return sum(each.nbytes for each in self._tensors)
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return (*self.keys, *self.values, self.hidden, self.tail)
+
+    def shared(self, ids: Sequence[int]) -> int:
+        """How many of the first tokens are those of `ids`."""
+        pairs = enumerate(zip(self.ids, ids, strict=False))
+        return next((at for at, (mine, other) in pairs if mine != other), min(len(self.ids), len(ids)))
+
+    def first(self, tokens: int) -> Reading:
+        """The reading of the first `tokens` alone, in views of the same tensors."""
+        if tokens == len(self):
+            return self
+        cut = len(self) - tokens
+        return replace(
+            self,
+            ids=self.ids[:tokens],
+            keys=tuple(each[:, :, :tokens] for each in self.keys),
+            values=tuple(each[:, :, :tokens] for each in self.values),
+            hidden=self.hidden[:, :tokens],
+            tail=self.tail[:, : max(0, self.tail.shape[1] - cut)],
+        )
+
+    def part(self, ids: Sequence[int]) -> Reading:
+        """The reading of those first tokens that are also the first of `ids`, as questions of one document share them.
+
+        Raises:
+            ConfigError: fewer than half are: it is a reading of something else.
+        """
+        shared = self.shared(ids)
+        if 2 * shared < min(len(self), len(ids)) or not shared:
+            raise ConfigError(
+                f"Of this reading's {len(self):,} tokens the prompt begins with {shared:,} only: read its own document."
+            )
+        return self.first(shared)
+
+    def to(self, device: torch.device | str) -> Reading:
+        """The same on another device, such as the host."""
+        return replace(
+            self,
+            keys=tuple(each.to(device) for each in self.keys),
+            values=tuple(each.to(device) for each in self.values),
+            hidden=self.hidden.to(device),
+            tail=self.tail.to(device),
+        )
+
+
+def reading_layer(config: SlimConfig, layers: int) -> int:
+    """The layer up to which a reading for `config` goes on a model of `layers` layers.
+
+    Raises:
+        ConfigError: the method reads the prompt in a way that no reading can stand for.
+    """
+    if config.steps and selector_class(config.method).two_pass:
+        raise ConfigError(
+            f"Method {config.method} runs what it kept again from layer 0, so that a reading saves it nothing: ask "
+            "afresh, or choose another method."
+        )
+    return config.steps[0].layer if config.steps else layers
+
+
+class Reader:
+    """A call that reads tokens up to a layer and prunes nothing."""
+
+    def __init__(self, stack: Stack, config: SlimConfig, ids: Sequence[int], earlier: Reading | None = None) -> None:
+        """`ids` are all tokens to read; those of `earlier`, if any, are the first of them and were read before."""
+        self.stack, self.config, self.ids, self.earlier = stack, config, tuple(ids), earlier
+        self.layer = reading_layer(config, stack.depth)
+
+    def run(self, hidden: Tensor) -> Generator[LayerTick, None, Reading]:
+        """The layers, yielding after each, over the embeddings of what was not read before [1, tokens, hidden]."""
+        stack, count, known = self.stack, len(self.ids), 0 if self.earlier is None else len(self.earlier)
+        cache = DynamicCache()
+        prompt = PromptView(BlockMap.of(count, self.config))
+        sequence = Held(prompt, self.config, None, PlainStore(cache, stack.depth))
+        sequence.begin(count, stack.depth)
+        positions = torch.arange(known, count, device=hidden.device)
+        everything = torch.arange(count, device=hidden.device)
+        call = Call(sequence, cache, stack.enter(hidden, positions, positions), Stopwatch(hidden.device), stack.depth)
+        tail = call.rows.hidden
+        for index in range(self.layer):
+            sequence.hold(index, everything)
+            if self.earlier is not None:
+                recall(stack, self.earlier, call, index)
+            if index + 1 == self.layer:
+                tail = call.rows.hidden[:, -most_queries(self.config) :].clone()
+            stack.run(call, index, prefill=not known)
+            yield LayerTick(index, count, None)
+        states = call.rows.hidden if self.layer < stack.depth else call.rows.hidden[:, :0]
+        if self.earlier is not None:
+            states = torch.cat([self.earlier.hidden.to(states.device), states], 1)
+            tail = torch.cat([self.earlier.tail.to(tail.device), tail], 1)[:, -most_queries(self.config) :]
+        held = [(layer.keys, layer.values) for layer in cast(list[DynamicLayer], cache.layers[: self.layer])]
+        return Reading(
+            self.ids,
+            self.layer,
+            tuple(keys.contiguous() for keys, _ in held if keys is not None),
+            tuple(values.contiguous() for _, values in held if values is not None),
+            states.contiguous(),
+            tail.contiguous(),
+        )
+
+
+class Asked(Prefill):
+    """A prefill whose first tokens were read before."""
+
+    def __init__(self, stack: Stack, call: Call, reading: Reading) -> None:
+        """`call` has the rows of the other tokens.
+
+        Raises:
+            ConfigError: the reading ends behind the first prune step, or is rotated by other factors than the prompt.
+        """
+        super().__init__(stack, call)
+        self.reading = reading
+        layer = reading_layer(self.config, call.depth)
+        if layer < reading.layer:
+            raise ConfigError(
+                f"This reading is for a first prune step at layer {reading.layer} or later, not {layer}: read the "
+                "document for this schedule."
+            )
+        if self.beside is not None:
+            raise ConfigError("A reading has no logits of its tokens: pass logits_to_keep=1.")
+        check_rotation(stack, len(reading), call.sequence.seen)
+
+    def run(self) -> Generator[LayerTick, None, Tensor]:
+        """All layers, yielding after each; returns the states of the prompt's last rows [1, rows, hidden]."""
+        call, reading, stack = self.call, self.reading, self.stack
+        count = call.sequence.seen
+        everything = torch.arange(count, device=call.rows.positions.device)
+        for index in range(reading.layer):
+            call.sequence.hold(index, everything)
+            recall(stack, reading, call, index)
+            if index + 1 in call.steps:
+                self._set_aside()
+            self._observe(index)
+            stack.run(call, index, prefill=False)
+            yield LayerTick(index, count, None)
+        if reading.layer < call.depth:
+            before = everything[: len(reading)]
+            states = reading.hidden.to(call.rows.hidden.device)
+            call.rows = stack.rows(states, before, before).join(call.rows)
+            yield from self._layers(reading.layer)
+        return call.rows.hidden
+
+    def _set_aside(self) -> None:
+        """As `Stack.set_aside`, with the last tokens of the reading where the queries asked for reach into it."""
+        self.stack.set_aside(self.call)
+        assert self.sequence.selector is not None
+        window = max(1, self.sequence.selector.query_window(self.config, self.sequence.prompt.blocks))
+        short = window - len(self.call.rows)
+        if short > 0:
+            tail = self.call.tail
+            assert tail is not None
+            if self.reading.tail.shape[1] < min(short, len(self.reading)):
+                raise ConfigError(
+                    f"The last {window} queries score, and this reading has kept the states of fewer: say which tokens "
+                    "ask, or read the document afresh."
+                )
+            self.call.tail = torch.cat([self.reading.tail[:, -short:].to(tail.device), tail], 1)
+
+    def _observe(self, index: int) -> None:
+        """As `Stack.observe`; raises ConfigError where it would show fewer queries than a whole prefill."""
+        window = self.sequence.prompt.blocks.window
+        if self.sequence.store.wants_query(index) and window > len(self.call.rows):
+            raise ConfigError(
+                f"Decode chooses by the last {window} queries, and the question has {len(self.call.rows)} tokens: set "
+                "query_window to at most that, or leave active out."
+            )
+        self.stack.observe(self.call, index)
+
+
+def recall(stack: Stack, reading: Reading, call: Call, index: int) -> None:
+    """Layer `index` of the call's cache gets what `reading`, which may be on the host, has of it."""
+    device = next(stack.layers[index].parameters()).device
+    call.cache.update(reading.keys[index].to(device), reading.values[index].to(device), index)
+
+
+def most_queries(config: SlimConfig) -> int:
+    """Last tokens of a reading whose states a question may need for its queries."""
+    return max(MOST_QUERIES, config.query_window or 0)
+
+
+def check_rotation(stack: Stack, read: int, tokens: int) -> None:
+    """Raise ConfigError where `tokens` tokens are rotated by other factors than the first `read` of them were."""
+    switch, limit = stack.rotary_switch, rotary_limit(stack.decoder.config)
+    crosses = switch is not None and (read > switch) != (tokens > switch)
+    if crosses or (limit is not None and tokens > limit):
+        raise ConfigError(
+            f"This model rotates a prompt of {tokens:,} tokens by other factors than the {read:,} that were read: ask "
+            "afresh."
+        )
