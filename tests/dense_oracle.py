@@ -54,3 +54,35 @@ def dense_logits(model: Any, ids: Tensor, kept_per_layer: list[Tensor], prompt: 
     with torch.inference_mode(), dense(model, kept_per_layer, prompt):
         logits: Tensor = model(ids, use_cache=False).logits[0]
     return logits
+
+
+def compacted_logits(model: Any, ids: Tensor, kept_per_layer: list[Tensor]) -> Tensor:
+    """Logits [tokens left, vocabulary] of the stock model, each layer of which reads the positions named for it alone.
+
+    What is left of `ids` [1, tokens] keeps its position and closes up: attention sees it as a causal sequence, and a
+    layer with a state as a shorter one.
+    """
+
+    def cut(index: int) -> Any:
+        def hook(module: Any, args: Any, kwargs: Any) -> Any:
+            before = kept_per_layer[max(0, index - 1)]
+            here = kept_per_layer[index]
+            hidden = args[0][:, torch.isin(before, here)]
+            cos, sin = kwargs["position_embeddings"]
+            visible = torch.ones(len(here), len(here), dtype=torch.bool).tril()[None, None]
+            if model.config._attn_implementation == "eager":
+                visible = torch.where(visible, 0.0, torch.finfo(model.dtype).min).to(model.dtype)
+            mask = visible if hasattr(module, "self_attn") else None
+            return (hidden,), kwargs | {"position_embeddings": (cos[:, here], sin[:, here]), "attention_mask": mask}
+
+        return hook
+
+    layers = enumerate(model.get_decoder().layers)
+    handles = [layer.register_forward_pre_hook(cut(index), with_kwargs=True) for index, layer in layers]
+    try:
+        with torch.inference_mode():
+            logits: Tensor = model(ids, use_cache=False).logits[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits

@@ -23,6 +23,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from sliminfer.model.families import FAMILIES as KNOWN
 from sliminfer.model.loading import LoadedModel, wrap_model
 
 VOCAB = 320
@@ -34,6 +35,29 @@ FAMILIES: dict[str, tuple[type, type]] = {
     "phi3": (Phi3Config, Phi3ForCausalLM),
 }
 
+
+# What several of the configs below say: windows that bind, which layers have them, experts that tokens are sent to.
+_WINDOW: dict[str, Any] = {"sliding_window": 24}
+_ALTERNATING: dict[str, Any] = {"layer_types": ["sliding_attention", "full_attention"] * 3, **_WINDOW}
+_ROUTED: dict[str, Any] = {
+    "n_routed_experts": 4,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 24,
+    "n_group": 1,
+    "topk_group": 1,
+}
+_HEATED: dict[str, Any] = {
+    "rope_type": "yarn",
+    "rope_theta": 1e4,
+    "factor": 4.0,
+    "original_max_position_embeddings": 32,
+    "llama_4_scaling_beta": 0.5,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "mscale": 1.0,
+    "mscale_all_dim": 1.0,
+}
 
 # Families whose layers run by their own forward, with what their tiny config needs beyond the common settings.
 PLAIN: dict[str, dict[str, Any]] = {
@@ -55,20 +79,84 @@ PLAIN: dict[str, dict[str, Any]] = {
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 8},
     "seed_oss": {"head_dim": 8},
     "smollm3": {},
+    "gemma": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 12, **_WINDOW},
+    "gemma3_text": {"head_dim": 8, "query_pre_attn_scalar": 12, "sliding_window_pattern": 3, **_WINDOW},
+    "gemma4_text": {
+        "head_dim": 8,
+        "global_head_dim": 16,
+        "hidden_size_per_layer_input": 0,
+        "final_logit_softcapping": 20.0,
+        "rope_parameters": {
+            "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+        },
+        **_ALTERNATING,
+    },
+    "gpt_oss": {"head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2, **_ALTERNATING},
+    "olmo3": _ALTERNATING,
+    "exaone4": {"sliding_window_pattern": 3, **_ALTERNATING},
+    "exaone_moe": {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+        "n_group": 1,
+        "topk_group": 1,
+        **_ALTERNATING,
+        "mlp_layer_types": ["dense", *["sparse"] * 5],
+    },
+    "cohere2": {"logit_scale": 0.5, **_ALTERNATING},
+    "cwm": {"head_dim": 8, **_ALTERNATING},
+    "ministral": {"head_dim": 8, **_ALTERNATING},
+    "ministral3": {"head_dim": 8, "rope_parameters": _HEATED},
+    "glm4_moe": {"head_dim": 8, "first_k_dense_replace": 1, "use_qk_norm": True, **_ROUTED},
+    "dots1": {"head_dim": 8, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, **_ROUTED},
+    "minimax_m2": {"head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "ernie4_5_moe": {"head_dim": 8, "moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 24},
+    "flex_olmo": {"num_experts": 4, "num_experts_per_tok": 2},
+    "hunyuan_v1_moe": {"head_dim": 8, "num_experts": 4, "moe_topk": 2},
+    "vaultgemma": {"head_dim": 8, "query_pre_attn_scalar": 12, **_ALTERNATING},
+    "granitemoeshared": {"num_local_experts": 4, "shared_intermediate_size": 40, "attention_multiplier": 0.2},
+    "solar_open": {"head_dim": 8, **_ROUTED},
+    "hy_v3": {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
     "stablelm": {"qk_layernorm": True, "use_parallel_residual": True},
     "starcoder2": {},
 }
 
 
+# Hybrids, in which some layers have a state in place of keys.
+_DELTA: dict[str, Any] = {
+    "head_dim": 8,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "full_attention_interval": 3,
+}
+_FEW: dict[str, Any] = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+HYBRIDS: dict[str, dict[str, Any]] = {
+    "qwen3_5_text": _DELTA,
+    "qwen3_5_moe_text": {"shared_expert_intermediate_size": 24, **_DELTA, **_FEW},
+    "qwen3_next": {"shared_expert_intermediate_size": 24, **_DELTA, **_FEW},
+    "lfm2": {"full_attn_idxs": [2, 5], "block_auto_adjust_ff_dim": False},
+    "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention"] * 2, "num_dense_layers": 2, **_FEW},
+}
+
+
 def tiny_model(
     family: str = "llama",
-    attention: str = "sdpa",
+    attention: str | None = None,
     dtype: torch.dtype = torch.float32,
     layers: int = 6,
     seed: int = 0,
     **changes: Any,
 ) -> Any:
-    """A random model: width 32, 4 query and 2 KV heads, weights large enough that attention is not flat."""
+    """A random model: width 32, 4 query and 2 KV heads, weights large enough that attention is not flat.
+
+    `attention` is sdpa where nothing is said, or eager where the family has no sdpa.
+    """
+    if attention is None:
+        attention = "sdpa" if family not in KNOWN or "sdpa" in KNOWN[family].backends else "eager"
     settings: dict[str, Any] = {
         "vocab_size": VOCAB,
         "hidden_size": 32,
@@ -93,7 +181,8 @@ def tiny_model(
         model = model_class(config_class(**(settings | changes)))
     else:
         # Weights not as large: the logits of some are large enough as it is for fp32 to round them by 1e-5.
-        config = AutoConfig.for_model(family, **(settings | {"initializer_range": 0.15} | PLAIN[family] | changes))
+        own = {"initializer_range": 0.15} | (PLAIN | HYBRIDS)[family]
+        config = AutoConfig.for_model(family, **(settings | own | changes))
         model = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     return model.to(dtype).eval()
 

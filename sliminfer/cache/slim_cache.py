@@ -7,7 +7,7 @@ import copy
 import warnings
 import weakref
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -20,7 +20,16 @@ from sliminfer.cache.layers import LayerBytes, RaggedLayer
 from sliminfer.cache.pools import HostLease, HostPool
 from sliminfer.cache.records import CacheEvent, StagePlaced, StepCost
 from sliminfer.cache.residency import ManagedStage, UnitScorer
-from sliminfer.cache.stages import Stage, Survivors, check_active, forced_spans, scoring_layers, stage_layout
+from sliminfer.cache.stages import (
+    Stage,
+    Survivors,
+    check_active,
+    check_attending,
+    forced_spans,
+    scoring_layers,
+    stage_layout,
+)
+from sliminfer.cache.state import StateLayer
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
@@ -58,6 +67,7 @@ class SlimCache(Cache):
         pool: HostPool | None = None,
         engine_for: EngineFactory = copy_engine_for,
         device_limit: int | None = None,
+        attending: Sequence[bool] | None = None,
     ) -> None:
         """An empty cache for one prompt.
 
@@ -69,11 +79,15 @@ class SlimCache(Cache):
             pool: host memory that outlives the request; by default one of its own.
             engine_for: gives the copy engine of a device.
             device_limit: most bytes of KV on the device once the working sets are in place.
+            attending: whether each layer attends; None for all. The others have a state in place of keys.
 
         Raises:
-            ConfigError: `active` is a token count too small for the forced blocks.
+            ConfigError: `active` is a token count too small for the forced blocks, or set where a layer has no keys.
         """
-        super().__init__(layers=[RaggedLayer(reserve) for _ in range(layers)])
+        attends = [True] * layers if attending is None else attending
+        # What is not common to both kinds of layers is asked for with `active` alone.
+        super().__init__(layers=[RaggedLayer(reserve) if each else cast(Any, StateLayer()) for each in attends])
+        check_attending(config, attends)
         check_active(config, blocks)
         self.config = config
         self.stages = stage_layout([step.layer for step in config.steps], layers)

@@ -101,6 +101,15 @@ def forced_spans(blocks: BlockMap) -> tuple[Span, ...]:
     return tuple(blocks.span(block) for block in blocks.forced)
 
 
+def check_attending(config: SlimConfig, attending: Sequence[bool]) -> None:
+    """Raise ConfigError where `config` asks for a working set of a model whose layers do not all attend."""
+    if config.active is not None and not all(attending):
+        raise ConfigError(
+            "Some layers of this model have a state and no keys, so that there is no working set to choose: leave "
+            "active out."
+        )
+
+
 def check_active(config: SlimConfig, blocks: BlockMap) -> None:
     """Raise ConfigError where a token budget has no room for what is always kept.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from sliminfer.cache.kept import Kept
+from sliminfer.cache.state import StateLayer
 from sliminfer.errors import ConfigError
 
 
@@ -83,8 +84,8 @@ class KeptLayer(DynamicLayer):
 class PlainStore:
     """A DynamicCache as it comes from `generate` or from a user: everything stays where it is."""
 
-    def __init__(self, cache: Cache, layers: int) -> None:
-        """Take over the empty `cache`; its `layers` layers learn which tokens they hold.
+    def __init__(self, cache: Cache, attending: Sequence[bool]) -> None:
+        """Take over the empty `cache`; its layers, which attend or have a state, learn which tokens they hold.
 
         Raises:
             ConfigError: the cache is of a kind whose layers cannot differ in length.
@@ -92,7 +93,7 @@ class PlainStore:
         check_plain(cache)
         # A sliding layer counts kept tokens, and lets go of those that its window passed; our masks go by position.
         self._cache = cache
-        self._layers = [KeptLayer() for _ in range(layers)]
+        self._layers = [KeptLayer() if attends else StateLayer() for attends in attending]
         cache.layers = [*self._layers]
 
     @property
@@ -107,9 +108,10 @@ class PlainStore:
         self._layers[layer].kept = kept
 
     def keys(self, layer: int) -> Tensor:
-        keys = self._layers[layer].keys
-        assert keys is not None
-        return keys[0]
+        held = self._layers[layer]
+        assert isinstance(held, KeptLayer)
+        assert held.keys is not None
+        return held.keys[0]
 
     def key_positions(self, layer_idx: int) -> Tensor | None:
         return None

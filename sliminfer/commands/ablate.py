@@ -47,7 +47,7 @@ def command(
     )  # fmt: skip
     job = measuring.prepare(asked)
     loaded = job.engine.loaded
-    base = options.make_config(loaded.layers, prune, preset, model=loaded.name)
+    base = options.make_config(loaded.layers, prune, preset, model=loaded.name, seeing=loaded.shape.seeing)
     variants: dict[int, list[Variant]] = {}
     for length in job.contexts:
         prompt = job.first_prompt(length)

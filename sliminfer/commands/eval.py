@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,8 +55,9 @@ def command(
     job = measuring.prepare(asked)
     layers = job.engine.loaded.layers
     asked_for = prune is not None or config is not None or preset != DEFAULT_PRESET
-    base = options.make_config(layers, prune, preset, config, model=job.engine.loaded.name) if asked_for else None
-    configs = method_configs(list(dict.fromkeys(names)), base, layers, job.engine.loaded.name)
+    name, seeing = job.engine.loaded.name, job.seeing
+    base = options.make_config(layers, prune, preset, config, model=name, seeing=seeing) if asked_for else None
+    configs = method_configs(list(dict.fromkeys(names)), base, layers, name, seeing)
     if query_window is not None:
         window = None if query_window == "question" else measuring.whole_numbers(query_window, "--query-window")[0]
         told = {name: f"{name}/{query_window}" for name in configs}
@@ -87,7 +89,9 @@ def command(
         measuring.finish(measuring.result(job, variants, records), json, path)
 
 
-def method_configs(names: list[str], base: SlimConfig | None, layers: int, model: str = "") -> dict[str, SlimConfig]:
+def method_configs(
+    names: list[str], base: SlimConfig | None, layers: int, model: str = "", seeing: Sequence[int] | None = None
+) -> dict[str, SlimConfig]:
     """Each method in its published setting, or, where `base` is given, under its schedule.
 
     Methods that prune once keep their own schedule where that of `base` has more steps.
@@ -96,7 +100,7 @@ def method_configs(names: list[str], base: SlimConfig | None, layers: int, model
 
     configs = {}
     for name in names:
-        own = published(name, layers, model)
+        own = published(name, layers, model, seeing)
         if base is None:
             configs[name] = own
             continue

@@ -91,6 +91,11 @@ class Job:
     shard: Shard
     filler: Path | None
 
+    @property
+    def seeing(self) -> tuple[int, ...] | None:
+        """The model's layers that can choose, see `ModelShape.seeing`."""
+        return self.engine.loaded.shape.seeing
+
     def first_prompt(self, context: int) -> Prompt:
         """The prompt of the first example at `context`, by whose length schedules are solved."""
         index = self.asked(context)[0]

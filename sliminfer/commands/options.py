@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,9 +68,10 @@ def make_config(
     config_file: Path | None = None,
     method: str | None = None,
     model: str = "",
+    seeing: Sequence[int] | None = None,
     **changes: Any,
 ) -> SlimConfig:
-    """The config that the options name for a model of `layers` layers called `model`.
+    """The config that the options name for a model of `layers` layers called `model`, of which `seeing` can choose.
 
     `--prune` wins over `--config`, which wins over `--preset`; `method` and other changes go on top. A method
     that comes with nothing else has its published setting.
@@ -79,9 +81,9 @@ def make_config(
     if config_file is not None:
         config = SlimConfig.from_file(config_file)
     elif method is not None and preset == DEFAULT_PRESET:
-        config = published(method, layers, model)
+        config = published(method, layers, model, seeing)
     else:
-        config = SlimConfig.preset(preset, layers, model)
+        config = SlimConfig.preset(preset, layers, model, seeing)
     if prune is not None:
         changes["steps"] = parse_steps(prune)
     if method is not None:

@@ -62,7 +62,9 @@ def command(
         "active": active, "refresh": refresh, "gamma": gamma, "active_preserve": active_preserve, "decode": decode,
     }  # fmt: skip
     changes = {name: value for name, value in decoding.items() if value is not None}
-    slim_config = options.make_config(loaded.layers, prune, preset, config, method, loaded.name, **changes)
+    slim_config = options.make_config(
+        loaded.layers, prune, preset, config, method, loaded.name, loaded.shape.seeing, **changes
+    )
     engine = SlimEngine(loaded)
     request = RunRequest(
         text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels, thinking=thinking,

@@ -50,7 +50,7 @@ def command(
     job = measuring.prepare(asked)
     count = job.engine.loaded.layers
     grid = Grid(default_layers(count) if layers is None else parse_layers(layers), keeps, names)
-    base = options.make_config(count, None, DEFAULT_PRESET, config, model=job.engine.loaded.name)
+    base = options.make_config(count, None, DEFAULT_PRESET, config, model=job.engine.loaded.name, seeing=job.seeing)
     variants = grid.variants(base, count)
     path = asked.result_path(json, "sweep", keep=keep, layers=layers, methods=methods, config=config)
     records = measuring.measure(job, dict.fromkeys(job.contexts, variants), path, "sweep")

@@ -56,7 +56,7 @@ def command(
     )  # fmt: skip
     job = measuring.prepare(asked)
     count = job.engine.loaded.layers
-    base = options.make_config(count, None, DEFAULT_PRESET, config, method, job.engine.loaded.name)
+    base = options.make_config(count, None, DEFAULT_PRESET, config, method, job.engine.loaded.name, job.seeing)
     grid = Grid(default_layers(count) if layers is None else parse_layers(layers), keeps, (base.method,))
     variants = grid.variants(base, count)
     speedups = speedups_at(variants, job.engine.loaded.shape, len(job.first_prompt(context)))

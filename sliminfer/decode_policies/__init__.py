@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sliminfer.cache import SlimCache
+from sliminfer.cache.stages import check_attending
 from sliminfer.decode_policies.base import DecodePolicy
 from sliminfer.decode_policies.cache import PolicyCache
 from sliminfer.decode_policies.lychee import Lychee
@@ -43,6 +44,7 @@ def check_policy(config: SlimConfig) -> None:
 def make_cache(config: SlimConfig, layers: int, blocks: BlockMap, **kwargs: Any) -> SlimCache:
     """The cache of one prompt under `config`; arguments as for SlimCache."""
     check_policy(config)
+    check_attending(config, kwargs.get("attending") or ())
     if config.decode == BLOCKS or config.active is None:
         return SlimCache(config, layers, blocks, **kwargs)
     return PolicyCache(config, layers, blocks, _POLICIES[config.decode](config), **kwargs)

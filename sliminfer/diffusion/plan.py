@@ -66,7 +66,7 @@ class DiffusionPlan:
     def for_model(cls, loaded: LoadedModel, tokens: int, flops: float | None = None) -> DiffusionPlan:
         """The plan for a prompt of `tokens` that takes no more than `flops`, by default about a minute."""
         flops = FLOPS.get(loaded.device.type, FLOPS["cuda"]) if flops is None else flops
-        return cls.within(loaded.layers, tokens, tokens * flops / layer_flops(loaded.shape, tokens))
+        return cls.within(loaded.layers, tokens, tokens * flops / layer_flops(loaded.shape.layer(0), tokens))
 
     @classmethod
     def within(cls, depth: int, tokens: int, budget: float) -> DiffusionPlan:

@@ -34,8 +34,8 @@ from sliminfer.engine.sequence import Rows
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
 from sliminfer.model.head import logits_of
 from sliminfer.model.loading import LoadedModel
-from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.model.prompts import Prompt
+from sliminfer.ops.softmax import softmax_beside
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
 
@@ -80,19 +80,20 @@ def local_attention(loop: LayerLoop, layer: int, rows: Rows, window: int) -> Ten
     The softmax over what a query sees, averaged over the queries and all heads, so that it sums to 1.
     `rows` are those entering the layer.
     """
-    module = loop.layers[layer]
+    softmax = loop.stack.softmax(layer)
     last = slice(-window, None)
-    queries = project_queries(module, rows.hidden[:, last], rows.cos[:, last], rows.sin[:, last])
-    keys = project_keys(module, rows.hidden, rows.cos, rows.sin)
+    queries, keys = loop.stack.queries(layer, rows, window), loop.stack.keys(layer, rows)
     reach = rows.positions[last, None] - rows.positions[None, :]
     visible, sliding = reach >= 0, loop.window(layer)
     if sliding is not None:
         visible &= reach < sliding
     visible = visible.to(keys.device)
     received = torch.zeros(len(rows), device=keys.device)
-    for key, group in zip(keys, queries.unflatten(0, (len(keys), -1)), strict=True):
-        scores = (group.float() @ key.float().T) * key.shape[-1] ** -0.5
-        received += scores.masked_fill_(~visible, -torch.inf).softmax(-1).sum((0, 1))
+    packed = softmax.packed(len(keys), queries.shape[1])
+    for head, (key, group) in enumerate(zip(keys, queries.unflatten(0, (len(keys), -1)), strict=True)):
+        scores = softmax.capped((group.float() @ key.float().T) * key.shape[-1] ** -0.5)
+        sinks = None if packed is None else packed[head].view(len(group), -1)
+        received += softmax_beside(scores.masked_fill_(~visible, -torch.inf), sinks).sum((0, 1))
     return received / (queries.shape[0] * queries.shape[1])
 
 
@@ -112,7 +113,7 @@ class Probes:
     def of_prompt(self, rows: Rows) -> Rows:
         """`rows` without those of the answer."""
         end = self.tokens
-        return Rows(rows.hidden[:, :end], rows.cos[:, :end], rows.sin[:, :end], rows.positions[:end])
+        return rows.between(slice(end))
 
     def rest(self, positions: Sequence[int]) -> Tensor:
         """Indices of the rows that stay when the prompt's `positions` go, int64."""
@@ -129,7 +130,7 @@ class Probes:
 
     def logprob(self, rows: Rows) -> float:
         """Log-probability of the answer by the states leaving the last layer, nats."""
-        states = self.loop.decoder.norm(rows.hidden[:, -len(self.answer) :])
+        states = self.loop.stack.normed(rows.hidden[:, -len(self.answer) :])
         chances = logits_of(self.model, states)[0].float().log_softmax(-1)
         return float(chances.gather(1, self.answer.to(chances.device)[:, None]).sum())
 
@@ -196,8 +197,9 @@ def _steps(
     kept = kept_without(blocks)
     full, ablated = probes.rows(), probes.rows().at(kept)
     for layer in range(board.depth):
-        received = local_attention(probes.loop, layer, probes.of_prompt(full), plan.query_window)
-        board.share[layer] = float(received[slice(*board.span)].sum())
+        if probes.loop.stack.attending[layer]:
+            received = local_attention(probes.loop, layer, probes.of_prompt(full), plan.query_window)
+            board.share[layer] = float(received[slice(*board.span)].sum())
         board.spread_at(layer, probes.changes(full, ablated, kept))
         full = probes.loop.through(layer, full)
         yield

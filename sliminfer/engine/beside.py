@@ -23,11 +23,16 @@ class Beside:
     """The dropped rows of one prefill."""
 
     def __init__(self, stack: Stack) -> None:
-        """Raises ConfigError where the attention backend takes no masks."""
+        """Raises ConfigError where the attention backend takes no masks, or a layer does not attend."""
         if "flash" in stack.backend:
             raise ConfigError(
                 "Logits of every prompt token are asked for, which flash attention cannot give where tokens were "
                 'dropped: pass logits_to_keep=1, or load the model with attention "sdpa".'
+            )
+        if not all(stack.attending):
+            raise ConfigError(
+                "Logits of every prompt token are asked for, but in this model's linear layers a dropped token has no "
+                "place: pass logits_to_keep=1."
             )
         self._stack = stack
         self.rows: Rows | None = None

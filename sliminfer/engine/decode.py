@@ -18,7 +18,7 @@ class Decode:
         self.stack, self.call, self.sequence = stack, call, call.sequence
         self.config = call.sequence.config
         if self.sequence.revives:
-            call.steps = {step.layer: step for step in self.config.steps if step.layer < call.depth}
+            stack.due(call, self.config.steps)
 
     def run(self) -> Generator[LayerTick, None, Tensor]:
         """All layers, yielding after each; returns the states of the new tokens [1, tokens, hidden]."""
@@ -28,8 +28,7 @@ class Decode:
         for index in range(call.depth):
             if index in call.steps:
                 self._revive(index)
-            if index + 1 in call.steps:
-                self.stack.set_aside(call)
+            self.stack.set_aside(call, index)
             if sequence.waiting:
                 sequence.kept[index].append(call.rows.positions)
             self.stack.observe(call, index)
@@ -46,11 +45,11 @@ class Decode:
         assert sequence.selector is not None
         with call.stopwatch.span("select", call.rows.hidden.device):
             # The rows are the new tokens; the prompt's keys are in the cache alone.
+            before = call.scorers[index].before
+            assert before is not None  # a method that brings tokens back is scored by a layer that has run
+            alive = sequence.key_positions(before)
             view = PruneView(
-                call.steps[index],
-                sequence.prompt,
-                sequence.key_positions(index - 1),
-                (self.stack.just_run(call, index - 1),),
+                call.steps[index], sequence.prompt, alive, (self.stack.has_run(call, before, alive),)
             )
             with torch.no_grad():
                 wanted = sequence.selector.revive(view)

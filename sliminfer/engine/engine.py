@@ -167,7 +167,7 @@ class SlimEngine:
     def warm_up(self, tokens: int = 512) -> None:
         """Run both sides once on a short text, so that the first real run is as fast as the next."""
         unit = self.loaded.tokenizer.decode(list(range(min(200, self.loaded.shape.vocab))), skip_special_tokens=True)
-        config = SlimConfig.preset("paper", self.loaded.shape.layers)
+        config = SlimConfig.preset("paper", self.loaded.shape.layers, seeing=self.loaded.shape.seeing)
         request = RunRequest((unit + "\n") * (1 + tokens // 200), "What?", config, max_new_tokens=4, ignore_eos=True)
         for _ in self.compare(request):
             pass

@@ -70,6 +70,11 @@ class LayerLoop:
 
     def _fitting(self) -> Stack:
         stack = Stack(self._model)
+        if selector_class(self.config.method).revives and self.config.steps and not all(stack.attending):
+            raise ModelError(
+                f"Method {self.config.method} brings tokens back behind later ones, but linear layers read in order: "
+                "choose another method for this model."
+            )
         if selector_class(self.config.method).revives and self.config.steps and "flash" in stack.backend:
             raise ModelError(
                 f"Method {self.config.method} brings tokens back behind later ones, which flash attention cannot mask: "
@@ -206,10 +211,12 @@ class LayerLoop:
         if isinstance(cache, PromptStore):
             return cache
         if self.config.active is None:
-            return PlainStore(cache, depth)
+            return PlainStore(cache, self.stack.attending[:depth])
         check_plain(cache)
         steps = tuple(step for step in self.config.steps if step.layer < depth)
-        managed = make_cache(self.config.with_changes(steps=steps), depth, blocks)
+        managed = make_cache(
+            self.config.with_changes(steps=steps), depth, blocks, attending=self.stack.attending[:depth]
+        )
         cache.layers = cast(Any, managed.layers)  # the same list: a layer that moves to the host does so in both
         return managed
 

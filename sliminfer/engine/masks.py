@@ -43,7 +43,7 @@ def attention_mask(
         return None
     visible = keys[None, :] <= queries[:, None]
     if binds and window is not None:
-        visible &= queries[:, None] - keys[None, :] < window
+        visible &= keys[None, :] > (queries - window)[:, None]
     return as_mask(implementation, visible, dtype)
 
 

@@ -37,14 +37,20 @@ class KVBytes:
 
 @dataclass(frozen=True)
 class KeptAtLayer:
-    """The survivors entering `layer`, as half-open ranges of original positions."""
+    """The survivors entering `layer`, as half-open ranges of original positions, and the layers that chose them."""
 
     layer: int
     tokens: int
     ranges: tuple[tuple[int, int], ...]
+    scored_by: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"layer": self.layer, "tokens": self.tokens, "ranges": [list(r) for r in self.ranges]}
+        return {
+            "layer": self.layer,
+            "tokens": self.tokens,
+            "ranges": [list(r) for r in self.ranges],
+            "scored_by": list(self.scored_by),
+        }
 
 
 @dataclass(frozen=True)

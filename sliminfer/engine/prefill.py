@@ -21,7 +21,7 @@ class Prefill:
         self.stack, self.call, self.sequence = stack, call, call.sequence
         self.config = call.sequence.config
         if self.sequence.selector is not None:
-            call.steps = {step.layer: step for step in self.config.steps if step.layer < call.depth}
+            stack.due(call, self.config.steps)
         self.beside = Beside(stack) if call.result == "all" and call.steps else None
 
     def run(self) -> Generator[LayerTick, None, Tensor]:
@@ -41,8 +41,7 @@ class Prefill:
         for index in range(call.depth)[first:end]:
             if index in call.steps:
                 selection = self._prune(index)
-            if index + 1 in call.steps:
-                self.stack.set_aside(call)
+            self.stack.set_aside(call, index)
             self.sequence.hold(index, call.rows.positions)
             self.stack.observe(call, index)
             alive = len(call.rows)
@@ -60,7 +59,7 @@ class Prefill:
         yield from self._layers(0, layer)
         with call.stopwatch.span("select", call.rows.hidden.device):
             selection = self._select(selector, layer, step)
-        call.steps = {}
+        call.steps, call.scorers = {}, {}
         if selection is None:
             yield from self._layers(layer)
             return
@@ -86,6 +85,7 @@ class Prefill:
             if selection is None:
                 return None
             kept = torch.searchsorted(call.rows.positions, selection.kept)
+            self.stack.keep_tails(call, index, selection.kept)
             if not selector.revives and self.beside is None:
                 call.rows = call.rows.at(kept)
                 return selection
@@ -103,9 +103,12 @@ class Prefill:
         return selector.select(self._view(index, step))
 
     def _view(self, index: int, step: PruneStep) -> PruneView:
-        previous, own = self.stack.just_run(self.call, index - 1), self.stack.about_to_run(self.call, index)
-        read = {"previous": (previous,), "own": (own,), "both": (previous, own)}[self.config.score_layer]
-        view = PruneView(step, self.sequence.prompt, self.call.rows.positions, read)
+        call, scorers = self.call, self.call.scorers[index]
+        alive = call.rows.positions
+        read = [] if scorers.before is None else [self.stack.has_run(call, scorers.before, alive)]
+        if scorers.own:
+            read.append(self.stack.about_to_run(call, index))
+        view = PruneView(step, self.sequence.prompt, alive, tuple(read))
         if self.call.look is not None:
             self.call.look(view)
         return view

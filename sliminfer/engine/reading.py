@@ -36,7 +36,7 @@ class Reading:
         layer: the layer that was not run any more: the first prune step's, or the number of layers where none is.
         keys, values: of each layer before it, after RoPE [1, kv_heads, n, head_dim].
         hidden: states that enter `layer` [1, n, hidden]; of no token where there is no such layer.
-        tail: states of the last tokens as they enter the layer before it [1, tail, hidden].
+        tail: states of the last tokens as they enter the layer that scores it [1, tail, hidden], see `tail_layer`.
         request: what was to be read, where it came as a document's text.
     """
 
@@ -121,16 +121,24 @@ class Reader:
     """A call that reads tokens up to a layer and prunes nothing."""
 
     def __init__(self, stack: Stack, config: SlimConfig, ids: Sequence[int], earlier: Reading | None = None) -> None:
-        """`ids` are all tokens to read; those of `earlier`, if any, are the first of them and were read before."""
+        """`ids` are all tokens to read; those of `earlier`, if any, are the first of them and were read before.
+
+        Raises:
+            ConfigError: a layer does not attend, or the method reads the prompt in a way that no reading stands for.
+        """
         self.stack, self.config, self.ids, self.earlier = stack, config, tuple(ids), earlier
         self.layer = reading_layer(config, stack.depth)
+        if not all(stack.attending[: self.layer]):
+            raise ConfigError(
+                "Some layers of this model have a state and no keys, which no reading keeps: ask afresh."
+            )
 
     def run(self, hidden: Tensor) -> Generator[LayerTick, None, Reading]:
         """The layers, yielding after each, over the embeddings of what was not read before [1, tokens, hidden]."""
         stack, count, known = self.stack, len(self.ids), 0 if self.earlier is None else len(self.earlier)
         cache = DynamicCache()
         prompt = PromptView(BlockMap.of(count, self.config))
-        sequence = Held(prompt, self.config, None, PlainStore(cache, stack.depth))
+        sequence = Held(prompt, self.config, None, PlainStore(cache, stack.attending[: stack.depth]))
         sequence.begin(count, stack.depth)
         positions = torch.arange(known, count, device=hidden.device)
         everything = torch.arange(count, device=hidden.device)
@@ -140,7 +148,7 @@ class Reader:
             sequence.hold(index, everything)
             if self.earlier is not None:
                 recall(stack, self.earlier, call, index)
-            if index + 1 == self.layer:
+            if index == tail_layer(stack, self.layer):
                 tail = call.rows.hidden[:, -most_queries(self.config) :].clone()
             stack.run(call, index, prefill=not known)
             yield LayerTick(index, count, None)
@@ -188,8 +196,7 @@ class Asked(Prefill):
         for index in range(reading.layer):
             call.sequence.hold(index, everything)
             recall(stack, reading, call, index)
-            if index + 1 in call.steps:
-                self._set_aside()
+            self._set_aside(index)
             self._observe(index)
             stack.run(call, index, prefill=False)
             yield LayerTick(index, count, None)
@@ -200,21 +207,25 @@ class Asked(Prefill):
             yield from self._layers(reading.layer)
         return call.rows.hidden
 
-    def _set_aside(self) -> None:
+    def _set_aside(self, index: int) -> None:
         """As `Stack.set_aside`, with the last tokens of the reading where the queries asked for reach into it."""
-        self.stack.set_aside(self.call)
+        self.stack.set_aside(self.call, index)
+        if index not in self.call.tails:
+            return
         assert self.sequence.selector is not None
         window = max(1, self.sequence.selector.query_window(self.config, self.sequence.prompt.blocks))
         short = window - len(self.call.rows)
         if short > 0:
-            tail = self.call.tail
-            assert tail is not None
-            if self.reading.tail.shape[1] < min(short, len(self.reading)):
+            count, here = len(self.reading), index == tail_layer(self.stack, self.reading.layer)
+            held = self.reading.tail[:, -short:] if here else self.reading.tail[:, :0]
+            if held.shape[1] < min(short, count):
                 raise ConfigError(
                     f"The last {window} queries score, and this reading has kept the states of fewer: say which tokens "
                     "ask, or read the document afresh."
                 )
-            self.call.tail = torch.cat([self.reading.tail[:, -short:].to(tail.device), tail], 1)
+            own = self.call.tails[index]
+            places = torch.arange(count - held.shape[1], count, device=own.positions.device)
+            self.call.tails[index] = self.stack.rows(held.to(own.hidden.device), places, places).join(own)
 
     def _observe(self, index: int) -> None:
         """As `Stack.observe`; raises ConfigError where it would show fewer queries than a whole prefill."""
@@ -231,6 +242,11 @@ def recall(stack: Stack, reading: Reading, call: Call, index: int) -> None:
     """Layer `index` of the call's cache gets what `reading`, which may be on the host, has of it."""
     device = next(stack.layers[index].parameters()).device
     call.cache.update(reading.keys[index].to(device), reading.values[index].to(device), index)
+
+
+def tail_layer(stack: Stack, layer: int) -> int:
+    """The last layer before `layer` that sees the whole prompt, or else the one before it."""
+    return max((each for each in stack.seeing or () if each < layer), default=layer - 1)
 
 
 def most_queries(config: SlimConfig) -> int:

@@ -10,6 +10,7 @@ from transformers.cache_utils import Cache
 
 from sliminfer.cache.kept import Kept
 from sliminfer.cache.store import PromptStore
+from sliminfer.engine.angles import Angles
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import PromptView, Selector
@@ -26,13 +27,12 @@ class Rows:
 
     Attributes:
         hidden: hidden states [1, n, hidden].
-        cos, sin: rotary tables [1, n, rotary_dim].
+        angles: how they are rotated.
         positions: ascending positions, int64 [n].
     """
 
     hidden: Tensor
-    cos: Tensor
-    sin: Tensor
+    angles: Angles
     positions: Tensor
 
     def __len__(self) -> int:
@@ -42,15 +42,18 @@ class Rows:
         """The rows at `index`, int64 [k]."""
         return Rows(
             self.hidden.index_select(1, index.to(self.hidden.device)),
-            self.cos.index_select(1, index.to(self.cos.device)),
-            self.sin.index_select(1, index.to(self.sin.device)),
+            self.angles.at(index),
             self.positions.index_select(0, index),
         )
 
     def with_hidden(self, hidden: Tensor) -> Rows:
         """The same tokens, or the last of them, with their states after a layer [1, k, hidden]."""
         last = slice(-hidden.shape[1], None)
-        return Rows(hidden, self.cos[:, last], self.sin[:, last], self.positions[last])
+        return Rows(hidden, self.angles.between(last), self.positions[last])
+
+    def between(self, part: slice) -> Rows:
+        """A run of the rows."""
+        return Rows(self.hidden[:, part], self.angles.between(part), self.positions[part])
 
     def split(self, chosen: Tensor, count: int | None = None) -> tuple[Rows, Rows]:
         """The rows where `chosen` is true and the others, bool [n], both by position.
@@ -65,14 +68,13 @@ class Rows:
         """The rows of both, in no order."""
         return Rows(
             torch.cat([self.hidden, other.hidden.to(self.hidden.device)], 1),
-            torch.cat([self.cos, other.cos.to(self.cos.device)], 1),
-            torch.cat([self.sin, other.sin.to(self.sin.device)], 1),
+            self.angles.join(other.angles),
             torch.cat([self.positions, other.positions]),
         )
 
     @property
     def nbytes(self) -> int:
-        return self.hidden.nbytes + self.cos.nbytes + self.sin.nbytes + self.positions.nbytes
+        return self.hidden.nbytes + self.angles.nbytes + self.positions.nbytes
 
 
 @dataclass

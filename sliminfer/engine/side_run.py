@@ -37,6 +37,7 @@ from sliminfer.ops import dispatch as ops
 from sliminfer.schedule.blocks import BlockMap, to_ranges
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.flops import prefill_flops, read_flops
+from sliminfer.schedule.sight import as_scored, scorers_of
 from sliminfer.selectors import selector_class
 
 
@@ -63,6 +64,7 @@ class SideRun:
             # What comes after the first update of a layer: the answer, and what no reading gives.
             reserve=sampling.max_new_tokens + (len(prompt) - self.read_tokens if self.read_tokens else 0),
             pool=pool,
+            attending=loaded.shape.attending,
         )
         self.started, self.paused = time.perf_counter(), 0.0
         self.detokenizer = Detokenizer(loaded.tokenizer)
@@ -208,7 +210,15 @@ class SideRun:
         runs = [tick.alive for tick in self.ticks]  # a method with two passes runs some layers twice
         method = selector_class(self.config.method)
         blocks = self.loop.prompt_of(self.cache).blocks
-        scored = [each for index in pruned for each in method.scorings(self.config, blocks, runs[index - 1])]
+        steps = [self.config.steps[0].layer if method.two_pass else self.ticks[index].layer for index in pruned]
+        seeing = self.loop.stack.seeing
+        scored = [
+            each
+            for index, layer in zip(pruned, steps, strict=True)
+            for each in method.scorings(as_scored(self.config, layer, seeing), blocks, runs[index - 1])
+        ]
+        reads = method.query_window(self.config, blocks) > 0
+        by = [scorers_of(layer, seeing, self.config.score_layer).layers(layer) if reads else () for layer in steps]
         decode_s = token_at[-1] - token_at[0]
         return RunMetrics(
             method=self.config.method,
@@ -220,7 +230,7 @@ class SideRun:
             decode_tokens_per_s=(len(tokens) - 1) / decode_s if len(tokens) > 1 else math.nan,
             token_at=tuple(token_at),
             tokens_per_layer=tuple(runs[-len(self.loop.layers) :]),
-            kept=tuple(_kept(self.ticks[index]) for index in pruned),
+            kept=tuple(_kept(self.ticks[index], chose) for index, chose in zip(pruned, by, strict=True)),
             kv=self._held(),
             prompt_kv=prompt_kv,
             peak_bytes=peak_bytes,
@@ -238,10 +248,10 @@ class SideRun:
         )
 
 
-def _kept(tick: LayerTick) -> KeptAtLayer:
+def _kept(tick: LayerTick, scored_by: tuple[int, ...]) -> KeptAtLayer:
     assert tick.selection is not None
     ranges = to_ranges(tick.selection.kept.tolist())
-    return KeptAtLayer(tick.layer, tick.alive, tuple((start, end) for start, end in ranges))
+    return KeptAtLayer(tick.layer, tick.alive, tuple((start, end) for start, end in ranges), scored_by)
 
 
 def kv_bytes(cache: SlimCache) -> KVBytes:

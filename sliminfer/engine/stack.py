@@ -8,18 +8,22 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
-from transformers.cache_utils import Cache, DynamicCache
+from transformers.cache_utils import Cache
 
+from sliminfer.engine.angles import Angles
 from sliminfer.engine.masks import attention_mask
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.sequence import Rows, Sequence
-from sliminfer.model.attention import check_attention
+from sliminfer.model.attention import check_attention, check_backend
 from sliminfer.model.families import family_of, find_decoder, rotary_switch, rotary_varies, sliding_window
 from sliminfer.model.fused import FusedLayer, fused_layers
 from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.ops.compat import attention_backend
+from sliminfer.ops.softmax import PLAIN, Softmax
 from sliminfer.schedule.config import PruneStep
+from sliminfer.schedule.sight import Scorers, scorers_of, seeing_layers
 from sliminfer.selectors import Attention, PruneView, Selection
 
 Look: TypeAlias = Callable[[PruneView], None]
@@ -48,7 +52,9 @@ class Call:
         steps: prune steps that are due, by layer.
         stopwatch: collects the time of scoring and pruning under "select".
         look: is shown the state before each prune layer of a prefill.
-        tail: the last rows' hidden states as they entered the layer just run [1, window, hidden].
+        scorers: who scores each of them.
+        tails: by layer, the last rows as they entered it, of the layers that score.
+        masks: of this prefill's layers with a window, by window and the number of rows, which tells the rows.
     """
 
     sequence: Sequence
@@ -59,7 +65,9 @@ class Call:
     result: Result = "kept"
     look: Look | None = None
     steps: dict[int, PruneStep] = field(default_factory=dict)
-    tail: Tensor | None = None
+    scorers: dict[int, Scorers] = field(default_factory=dict)
+    tails: dict[int, Rows] = field(default_factory=dict)
+    masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
 
 
 # A rotary module that sets its factors by the length of a call keeps them: between that and their use no other call.
@@ -72,7 +80,10 @@ class Stack:
     Attributes:
         decoder: the model's decoder.
         layers: its layers.
+        rotary: its module that makes angles of positions.
         windows: the sliding window of each in tokens, None for full attention.
+        attending: whether each attends, rather than mixing tokens in another way.
+        seeing: the layers whose attention reaches the whole prompt, None for all.
         rotary_switch: tokens after which all are rotated by other factors, see `model.families`.
         embedding_scale: what token embeddings are multiplied by on their way to layer 0.
         backend: transformers' name of the attention backend.
@@ -81,15 +92,22 @@ class Stack:
     def __init__(self, model: nn.Module) -> None:
         """Raises ModelError where the model's family or its attention backend is not supported."""
         self.decoder: Any = find_decoder(model)
+        self.family = family_of(self.decoder.config)
+        self.family.check(self.decoder.config)
         self.layers = list(self.decoder.layers[: self.decoder.config.num_hidden_layers])
         # Looked up once: a config's attribute costs a microsecond, and a decoded token passes every layer.
         self.windows = [sliding_window(self.decoder.config, i) for i in range(len(self.layers))]
+        self.attending = [hasattr(layer, "self_attn") for layer in self.layers]
+        self.seeing = seeing_layers(self.windows, self.attending)
+        self.rotary: Any = getattr(self.decoder, self.family.rotary)
+        self._kinds, self._kind = _rotary_kinds(self.rotary, self.decoder.config, len(self.layers))
         self.rotary_switch = rotary_switch(self.decoder.config)
         varies = rotary_varies(self.decoder.config)
         self._rotary_turn: AbstractContextManager[Any] = _ROTARY_TURN if varies else nullcontext()
-        self.embedding_scale = family_of(self.decoder.config).embedding_scale(self.decoder.config)
+        self.embedding_scale = self.family.embedding_scale(self.decoder.config)
         self.backend = attention_backend(self.decoder.config)
         check_attention(self.backend)
+        check_backend(self.family, self.backend)
         self.fused: list[FusedLayer | None] = fused_layers(self.layers)
 
     @property
@@ -109,16 +127,31 @@ class Stack:
 
     def rows(self, hidden: Tensor, positions: Tensor, rotary: Tensor) -> Rows:
         """Rows of `hidden` [1, n, hidden] at `positions`, rotated by `rotary`, int64 [n] each."""
+        module, place = self.rotary, rotary[None]
         with self._rotary_turn:
-            cos, sin = self.decoder.rotary_emb(hidden, position_ids=rotary[None])
-        return Rows(hidden, cos, sin, positions)
+            if self._kinds is None:
+                tables = (module(hidden, position_ids=place),)
+            else:
+                tables = tuple(module(hidden, position_ids=place, layer_type=kind) for kind in self._kinds)
+        return Rows(hidden, Angles(tables, rotary), positions)
+
+    def table(self, index: int, rows: Rows) -> tuple[Tensor, Tensor]:
+        """The cosines and sines by which layer `index` rotates `rows`."""
+        return rows.angles.tables[self._kind[index]]
 
     def run(self, call: Call, index: int, prefill: bool) -> None:
         """Layer `index` reads the call's rows and leaves its own in their place."""
         rows, sequence, mask = call.rows, call.sequence, None
         if self._needs_mask(index, len(rows), prefill):
-            keys = sequence.rotary(sequence.key_positions(index))
-            mask = self._mask(index, sequence.rotary(rows.positions), keys, rows.hidden)
+            found = (self.windows[index] or 0, len(rows))
+            if not prefill or found not in call.masks:
+                keys = sequence.rotary(sequence.key_positions(index))
+                mask = self._mask(index, sequence.rotary(rows.positions), keys, rows.hidden)
+                if prefill:
+                    call.masks[found] = mask
+            else:
+                mask = call.masks[found]
+                mask = mask if mask is None else mask.to(rows.hidden.device)
         call.rows = self.step(index, rows, mask, call.cache, call.result == "last" and index == call.depth - 1)
 
     def alone(self, index: int, rows: Rows) -> Rows:
@@ -126,51 +159,62 @@ class Stack:
         mask = None
         if self._needs_mask(index, len(rows), prefill=True):
             mask = self._mask(index, rows.positions, rows.positions, rows.hidden)
-        return self.step(index, rows, mask, DynamicCache())
+        return self.step(index, rows, mask, None)
 
-    def step(self, index: int, rows: Rows, mask: Tensor | None, cache: Cache, last_row: bool = False) -> Rows:
+    def step(self, index: int, rows: Rows, mask: Tensor | None, cache: Cache | None, last_row: bool = False) -> Rows:
         """`rows`, or the last of them, as they leave layer `index`, whose keys and values went to `cache`."""
         fused = self.fused[index]
         if fused is not None and fused.serves(rows.hidden):
-            return rows.with_hidden(fused(rows.hidden, mask, (rows.cos, rows.sin), cache, last_row))
+            return rows.with_hidden(fused(rows.hidden, mask, self.table(index, rows), cache, last_row))
         out = self.layers[index](
             rows.hidden,
             attention_mask=mask,
-            position_embeddings=(rows.cos, rows.sin),
-            position_ids=None,
+            position_embeddings=self.table(index, rows),
+            position_ids=rows.angles.positions[None] if self.family.temperature else None,
             past_key_values=cache,
-            use_cache=True,
+            use_cache=cache is not None,
         )
         return rows.with_hidden(out[0] if isinstance(out, tuple) else out)
 
     def _needs_mask(self, index: int, rows: int, prefill: bool) -> bool:
+        if not self.attending[index]:
+            return False
         causal = rows == 1 or (prefill and self.backend != "eager")
         return not causal or self.windows[index] is not None
 
     def _mask(self, index: int, queries: Tensor, keys: Tensor, hidden: Tensor) -> Tensor | None:
         return attention_mask(self.backend, queries.to(keys.device), keys, self.windows[index], hidden.dtype)
 
-    def queries(self, index: int, rows: Rows, window: int, entered: Tensor | None = None) -> Tensor:
-        """Queries of layer `index` for the last `window` of `rows` [heads, window, head_dim].
+    def queries(self, index: int, rows: Rows, window: int) -> Tensor:
+        """Queries of layer `index` for the last `window` of `rows`, which enter it [heads, window, head_dim]."""
+        last = rows.between(slice(-window, None))
+        return project_queries(self.layers[index], last.hidden, *self.table(index, last), last.angles.positions)
 
-        `entered` are the states of the last rows as they entered that layer, where `rows` are beyond it.
-        """
-        states = (rows.hidden if entered is None else entered)[:, -window:]
-        last = slice(-states.shape[1], None)
-        return project_queries(self.layers[index], states, rows.cos[:, last], rows.sin[:, last])
+    def keys(self, index: int, rows: Rows) -> Tensor:
+        """Keys of layer `index` for `rows`, which enter it [kv_heads, rows, head_dim]."""
+        return project_keys(self.layers[index], rows.hidden, *self.table(index, rows))
 
-    def just_run(self, call: Call, index: int) -> Attention:
-        """What layer `index`, which has just run, attended with."""
-        rows, tail, store = call.rows, call.tail, call.sequence.store
-        keys: Callable[[], Tensor] = lambda: store.keys(index)  # noqa: E731
-        return Attention(lambda window: self.queries(index, rows, window, tail), keys)
+    def softmax(self, index: int) -> Softmax:
+        """What layer `index` does to its scores."""
+        return self.family.softmax(self.layers[index].self_attn) if self.attending[index] else PLAIN
+
+    def has_run(self, call: Call, index: int, alive: Tensor) -> Attention:
+        """What layer `index`, which has run, attended with, as far as it holds the tokens at `alive`."""
+        tails, sequence = call.tails, call.sequence
+
+        def keys() -> Tensor:
+            held, found = sequence.store.keys(index), sequence.key_positions(index)
+            if held.shape[1] == len(alive):
+                return held
+            return held.index_select(1, torch.searchsorted(found, alive).to(held.device))
+
+        return Attention(lambda window: self.queries(index, tails[index], window), keys, self.softmax(index))
 
     def about_to_run(self, call: Call, index: int) -> Attention:
         """What layer `index`, which is about to run, would attend with."""
-        rows, layer = call.rows, self.layers[index]
+        rows = call.rows
         return Attention(
-            lambda window: self.queries(index, rows, window),
-            lambda: project_keys(layer, rows.hidden, rows.cos, rows.sin),
+            lambda window: self.queries(index, rows, window), lambda: self.keys(index, rows), self.softmax(index)
         )
 
     def observe(self, call: Call, index: int) -> None:
@@ -179,14 +223,42 @@ class Stack:
             window = call.sequence.prompt.blocks.window
             call.sequence.store.observe_query(index, self.queries(index, call.rows, window))
 
-    def set_aside(self, call: Call) -> None:
-        """Remember the states of the last rows, which score, as they enter the layer before a prune layer."""
+    def due(self, call: Call, steps: tuple[PruneStep, ...]) -> None:
+        """From now on those of `steps` that its layers reach are due in `call`."""
+        config, selector = call.sequence.config, call.sequence.selector
+        assert selector is not None
+        reads = selector.query_window(config, call.sequence.prompt.blocks) > 0
+        seeing = self.seeing if reads else None  # whoever asks no queries can choose anywhere
+        call.steps = {step.layer: step for step in steps if step.layer < call.depth}
+        call.scorers = {layer: scorers_of(layer, seeing, config.score_layer) for layer in call.steps}
+
+    def set_aside(self, call: Call, index: int) -> None:
+        """Remember the last rows, which score, as they enter layer `index`, if a step to come is scored by it."""
         sequence = call.sequence
+        if all(index != scorers.before for scorers in call.scorers.values()):
+            return
         assert sequence.selector is not None
         window = sequence.selector.query_window(sequence.config, sequence.prompt.blocks)
-        call.tail = call.rows.hidden[:, -max(1, window) :].clone()
+        last = call.rows.between(slice(-max(1, window), None))
+        call.tails[index] = last.with_hidden(last.hidden.clone())
+
+    def keep_tails(self, call: Call, index: int, kept: Tensor) -> None:
+        """After the prune step at `index`, of the last rows that score later steps leave those at positions `kept`."""
+        later = {scorers.before for layer, scorers in call.scorers.items() if layer > index}
+        for scorer in call.tails.keys() & later:
+            tail = call.tails[scorer]
+            call.tails[scorer] = tail.at(torch.isin(tail.positions, kept).nonzero()[:, 0])
 
     def normed(self, hidden: Tensor) -> Tensor:
         """States after the decoder's last norm."""
-        normed: Tensor = self.decoder.norm(hidden)
+        normed: Tensor = getattr(self.decoder, self.family.last_norm)(hidden)
         return normed
+
+
+def _rotary_kinds(rotary: Any, config: Any, layers: int) -> tuple[tuple[str, ...] | None, list[int]]:
+    """The kinds of layers that a rotary module makes tables of, None for one table, and each layer's."""
+    if not hasattr(rotary, "layer_types"):
+        return None, [0] * layers
+    types = config.layer_types[:layers]
+    kinds = tuple(sorted(set(types)))
+    return kinds, [kinds.index(kind) for kind in types]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from sliminfer.errors import ModelError
+from sliminfer.model.families.base import Family
 from sliminfer.ops import row_attention
 from sliminfer.ops.compat import causal_backend
 
@@ -33,17 +34,28 @@ def check_attention(implementation: str) -> None:
         )
 
 
-def choose_attention(device: torch.device, dtype: torch.dtype) -> str:
+def check_backend(family: Family, implementation: str) -> None:
+    """Raise ModelError for a backend that `family` does not have, by transformers' name."""
+    kind = FLASH if "flash" in implementation else implementation
+    if kind != "eager" and kind not in family.backends:
+        others = " or ".join(each for each in (SDPA, "eager") if each in (*family.backends, "eager"))
+        raise ModelError(f"{family.label} does not run with attention {implementation!r} here: load it with {others}.")
+
+
+def choose_attention(
+    device: torch.device, dtype: torch.dtype, backends: Sequence[str] = (FLASH, SDPA)
+) -> str:
     """transformers' name of the fastest attention backend that runs here.
 
     flash-attention 2 where the device and type allow it and it imports, be it the flash-attn package or the
     prebuilt kernel of the Hub package `kernels`, which is loaded to see whether it can be. Otherwise torch's
-    own, which dispatches to its cuDNN or flash backend on a GPU.
+    own, which dispatches to its cuDNN or flash backend on a GPU. Only those among `backends` come into question, and
+    "eager" where the model has none of them.
     """
     half = dtype in (torch.float16, torch.bfloat16)
-    if device.type == "cuda" and half and _flash_imports():
+    if FLASH in backends and device.type == "cuda" and half and _flash_imports():
         return FLASH
-    return SDPA
+    return SDPA if SDPA in backends else "eager"
 
 
 def describe_attention(

@@ -11,9 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from sliminfer.assets import ASSETS
 from sliminfer.errors import ModelError
-from sliminfer.model.attention import check_attention, choose_attention, describe_attention
+from sliminfer.model.attention import FLASH, SDPA, check_attention, check_backend, choose_attention, describe_attention
 from sliminfer.model.devices import resolve_device, resolve_dtype
-from sliminfer.model.families import FAMILIES, shape_of
+from sliminfer.model.families import FAMILIES, family_of, shape_of, text_config
 from sliminfer.model.gguf_model import load_gguf, spread
 from sliminfer.model.packed import PackedEmbedding, PackedLinear
 from sliminfer.model.sources import SMOLLM2, find_gguf
@@ -99,14 +99,18 @@ def load_model(
         raise ModelError(f"{name} is not offered here: choose one of {', '.join(allowed)}.")
     place = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, place)
-    backend = choose_attention(place, torch_dtype) if attention == "auto" else attention
-    check_attention(backend)
     file = find_gguf(name)
     if file is None and packed:
         raise ModelError(f"{name} has no packed weights: only a GGUF file has; give one, or leave out --packed.")
+    config = read_config(name) if file is None else None
+    backends = (FLASH, SDPA) if config is None else family_of(config).backends
+    backend = choose_attention(place, torch_dtype, backends) if attention == "auto" else attention
+    check_attention(backend)
+    if config is not None:
+        check_backend(family_of(config), backend)
     try:
         if file is None:
-            model, tokenizer = _from_safetensors(name, torch_dtype, backend, device)
+            model, tokenizer = _from_safetensors(name, config, torch_dtype, backend, device)
         else:
             model, tokenizer = load_gguf(file, torch_dtype, backend, packed)
     except (OSError, ValueError, ImportError) as error:
@@ -147,15 +151,19 @@ def read_config(name: str) -> Any:
             f"No model found at {name!r}: give a folder with config.json and safetensors, a GGUF file, a Hub id with "
             f"network at hand, {SMOLLM2!r} or {DEMO_MODEL!r}."
         ) from error
-    if config.model_type not in FAMILIES:
+    found = text_config(config)
+    if found.model_type not in FAMILIES:
         raise ModelError(
-            f"{name} is a {config.model_type} model, which is not supported: use one of {', '.join(FAMILIES)}."
+            f"{name} is a {found.model_type} model, which is not supported: use one of {', '.join(FAMILIES)}."
         )
+    family_of(found).check(found)
     return config
 
 
-def _from_safetensors(name: str, dtype: torch.dtype, backend: str, device: str) -> tuple[Any, Any]:
-    config, source = read_config(name), _source(name)
+def _from_safetensors(
+    name: str, config: Any, dtype: torch.dtype, backend: str, device: str
+) -> tuple[Any, Any]:
+    source = _source(name)
     model = AutoModelForCausalLM.from_pretrained(
         source,
         config=config,

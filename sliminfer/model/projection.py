@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import torch
@@ -17,13 +16,16 @@ from sliminfer.ops.compat import forward_hooks
 from sliminfer.ops.dispatch import rms_norm
 
 
-def project_queries(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def project_queries(
+    layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None = None
+) -> Tensor:
     """Queries after RoPE of hidden states entering `layer`.
 
     Args:
         layer: a decoder layer of a known family (separate or fused qkv projection).
         hidden: [1, tokens, hidden].
         cos, sin: rotary tables of those tokens [1, tokens, rotary_dim].
+        positions: that they were made from, int64 [tokens], for families with a temperature.
 
     Returns:
         [heads, tokens, head_dim]. Where the layer scales its scores otherwise than by 1 / sqrt(head_dim), they are
@@ -32,12 +34,17 @@ def project_queries(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) 
     attention: Any = layer.self_attn
     family = family_of(attention.config)
     states = _normed(layer, family, hidden)
-    width = attention.config.num_attention_heads * attention.head_dim
     if hasattr(attention, "qkv_proj"):
-        flat = _columns(attention.qkv_proj, states, 0, width)
+        flat = _columns(attention.qkv_proj, states, 0, attention.config.num_attention_heads * attention.head_dim)
     else:
         flat = attention.q_proj(states)
+    if family.gated_queries:
+        heads = flat.unflatten(-1, (-1, 2 * attention.head_dim))
+        flat = heads[..., : attention.head_dim].flatten(-2)
     queries = _heads(attention, family, flat, family.query_norm, cos, sin)
+    if family.temperature is not None and positions is not None:
+        heat = family.temperature(attention, positions).to(queries)
+        queries = queries * heat[:, None]
     scale = attention.scaling * math.sqrt(attention.head_dim)
     return queries if math.isclose(scale, 1.0, rel_tol=1e-6) else queries * scale
 
@@ -88,15 +95,7 @@ def _heads(attention: Any, family: Family, flat: Tensor, norm: str, cos: Tensor,
     if place == "rows":
         states = getattr(attention, norm)(states)
     if family.rotates(attention):
-        states = _rotated(attention, states, cos.to(states.device), sin.to(states.device))
+        states = family.rotate(attention, states, cos.to(states.device), sin.to(states.device))
     if place == "rotated":
         states = getattr(attention, norm)(states)
     return states[0]
-
-
-def _rotated(attention: Any, states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`states` [1, heads, tokens, head_dim] by the family's own rule: of each head as much as there are angles."""
-    rule = sys.modules[type(attention).__module__].apply_rotary_pos_emb
-    turned, rest = states[..., : cos.shape[-1]], states[..., cos.shape[-1] :]
-    rotated: Tensor = rule(turned, turned[:, :1], cos, sin)[0]
-    return torch.cat([rotated, rest], -1) if rest.shape[-1] else rotated

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sliminfer.errors import ConfigError
 from sliminfer.ops import reference
+from sliminfer.ops.softmax import PLAIN, Softmax
 from sliminfer.schedule.config import Aggregate
 
 KernelChoice = Literal["auto", "torch", "triton"]
@@ -143,8 +144,13 @@ def block_scores(
     aggregate: Aggregate,
     unit_size: int = 1,
     tokens: int | None = None,
+    softmax: Softmax = PLAIN,
 ) -> Tensor:
-    """See `reference.block_scores`."""
+    """See `reference.block_scores`; the kernel knows the plain softmax alone."""
+    if not softmax.plain:
+        return reference.block_scores(
+            queries, keys, unit_to_block, blocks, scale, aggregate, unit_size, tokens, softmax
+        )
     scores: Tensor = _run(
         "block_scores", queries, keys, unit_to_block, blocks, scale, aggregate, unit_size, tokens
     )

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sliminfer.ops.softmax import PLAIN, Softmax, softmax_beside
 from sliminfer.schedule.config import Aggregate
 
 # RMSNorm of 2048 x 896 bf16 on one core: 10.7 ms whole, 3.1 ms in chunks of 2^20 elements, 2.9 ms of 2^18;
@@ -149,6 +150,7 @@ def block_scores(
     aggregate: Aggregate,
     unit_size: int = 1,
     tokens: int | None = None,
+    softmax: Softmax = PLAIN,
 ) -> Tensor:
     """Importance of each block to the local queries: the attention its units would receive.
 
@@ -165,6 +167,7 @@ def block_scores(
         tokens: in prefill, the number of tokens the units hold; the queries are then those of the last
             `window` tokens, and none sees a unit that reaches past its own position. None in decode, where
             the queries come after all units.
+        softmax: how the layer turns scores into attention.
 
     Returns:
         `[blocks]` fp32 in [0, 1]; 0 for a block without units.
@@ -173,18 +176,22 @@ def block_scores(
     kv_heads, units, _ = keys.shape
     packed = queries.reshape(kv_heads, -1, head_dim)
     hidden = _hidden(q_heads // kv_heads, window, units, unit_size, tokens, keys.device)
+    sinks = softmax.packed(kv_heads, window)
     rows = max(1, _SCORE_ELEMENTS // max(units, 1))
     heads = max(1, _SCORE_ELEMENTS // (max(units, 1) * max(head_dim, min(rows, packed.shape[1]))))
 
     per_unit = torch.zeros(units, device=keys.device)
+    first = 0
     for some, shared in zip(packed.split(heads), keys.split(heads), strict=True):
+        beside = None if sinks is None else sinks[first : first + len(some)]
+        first += len(some)
         wide_keys = shared.float().mT
         for start in range(0, packed.shape[1], rows):
-            logits = torch.matmul(some[:, start : start + rows].float() * scale, wide_keys)
+            logits = softmax.capped(torch.matmul(some[:, start : start + rows].float() * scale, wide_keys))
             if hidden is not None:
                 logits[..., units - hidden.shape[1] :].masked_fill_(hidden[start : start + rows], -torch.inf)
             # A row is NaN throughout where its query sees nothing, or where a logit is infinite or NaN.
-            share = logits.softmax(-1).nan_to_num_(0.0)
+            share = softmax_beside(logits, None if beside is None else beside[:, start : start + rows]).nan_to_num_(0.0)
             if aggregate == "max":
                 torch.maximum(per_unit, share.amax((0, 1)), out=per_unit)
             else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -161,13 +161,17 @@ class SlimConfig:
                 raise ConfigError(f"Prune layer {step.layer} does not exist: the model has layers 0 to {layers - 1}.")
 
     @classmethod
-    def preset(cls, name: str, layers: int, model: str = "", **changes: Any) -> SlimConfig:
+    def preset(
+        cls, name: str, layers: int, model: str = "", seeing: Sequence[int] | None = None, **changes: Any
+    ) -> SlimConfig:
         """A preset for a model of `layers` decoder layers, with `changes` to any field.
 
         Args:
             name: one of `presets.PRESETS`.
             layers: decoder layers of the model.
             model: its name as `load_model` takes it; some have presets and a scoring rule of their own.
+            seeing: its layers that see the whole prompt, None for all (`ModelShape.seeing`). A step between two of
+                them moves to right behind the first, which chooses in any case; one before all of them up to the first.
         """
         chosen = find_preset(name, model)
         steps: dict[int, PruneStep] = {}
@@ -176,7 +180,14 @@ class SlimConfig:
             if layers > 1:
                 steps[layer] = PruneStep(layer, keep)
         made = {"steps": tuple(steps[layer] for layer in sorted(steps)), "least_tokens": chosen.least_tokens}
-        return cls(**{**rule_of(model), **made, **changes})
+        return cls(**{**rule_of(model), **made}).where_seen(seeing).with_changes(**changes)
+
+    def where_seen(self, seeing: Sequence[int] | None) -> SlimConfig:
+        """The steps moved to where one of the layers `seeing` can choose (see `preset`); of several, the last."""
+        if not seeing:
+            return self
+        moved = {layer: PruneStep(layer, step.keep) for step in self.steps for layer in [_behind(step.layer, seeing)]}
+        return self.with_changes(steps=tuple(moved[layer] for layer in sorted(moved)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data that `from_dict` reads back to an equal config."""
@@ -218,6 +229,10 @@ class SlimConfig:
         return replace(self, **changes)
 
 
+def _behind(layer: int, seeing: Sequence[int] | None) -> int:
+    if not seeing or layer in seeing:
+        return layer
+    return max((each + 1 for each in seeing if each < layer), default=max(1, seeing[0]))
 
 
 MOST_CHARACTERS = 4_000  # of prune steps as text: some 400 steps

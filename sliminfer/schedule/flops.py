@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sliminfer.schedule.shapes import ModelShape
+from sliminfer.schedule.shapes import LayerShape, ModelShape
 
 
 class Scoring(NamedTuple):
@@ -29,13 +29,16 @@ def prefill_flops(shape: ModelShape, tokens_per_layer: Sequence[int], scored: Se
     A layer that runs by its own forward, not by fused steps, runs whole, the last one too.
     """
     *before, last = tokens_per_layer
-    projections = shape.hidden * (shape.query_width + 2 * shape.kv_width)
-    total = 2.0 * shape.hidden * shape.vocab + sum(layer_flops(shape, tokens) for tokens in before)
+    again = len(tokens_per_layer) - shape.layers  # a method with two passes runs some layers twice
+    run = [shape.layer(index if index < again else index - again) for index in range(len(tokens_per_layer))]
+    end = run[-1]
+    total = 2.0 * shape.hidden * shape.vocab + sum(layer_flops(*each) for each in zip(run, before, strict=False))
     if shape.fused:
-        total += 2.0 * projections * last + 2.0 * (shape.layer_matrix_params - projections)
-        total += 4.0 * shape.query_width * last
+        projections = shape.hidden * (end.query_width + 2 * end.kv_width)
+        total += 2.0 * projections * last + 2.0 * (end.passed - projections)
+        total += 4.0 * end.query_width * min(last, end.window or last)
     else:
-        total += layer_flops(shape, last)
+        total += layer_flops(end, last)
     for queries, keys, projected in scored:
         total += 2.0 * shape.query_width * queries * (keys + shape.hidden)
         total += 2.0 * shape.hidden * shape.kv_width * keys if projected else 0.0
@@ -44,24 +47,34 @@ def prefill_flops(shape: ModelShape, tokens_per_layer: Sequence[int], scored: Se
 
 def read_flops(shape: ModelShape, tokens: int, layers: int) -> float:
     """What of `prefill_flops` falls away where `layers` layers have read the first `tokens` tokens before."""
-    saved = layers * layer_flops(shape, tokens)
+    saved = sum(layer_flops(shape.layer(index), tokens) for index in range(layers))
     if layers < shape.layers or not shape.fused:
         return saved
-    projections = shape.hidden * (shape.query_width + 2 * shape.kv_width)
-    return saved - layer_flops(shape, tokens) + 2.0 * projections * tokens
+    end = shape.layer(shape.layers - 1)
+    projections = shape.hidden * (end.query_width + 2 * end.kv_width)
+    return saved - layer_flops(end, tokens) + 2.0 * projections * tokens
 
 
-def layer_flops(shape: ModelShape, tokens: int) -> float:
+def layer_flops(layer: LayerShape, tokens: int) -> float:
     """FLOPs of one layer over `tokens` tokens: its matrices (2 per weight and token) and causal attention (4 per
-    head dimension and visible pair)."""
-    return 2.0 * shape.layer_matrix_params * tokens + 4.0 * shape.query_width * tokens * (tokens + 1) / 2
+    head dimension and visible pair). Of tokens that others were dropped between, a window may hold fewer: then it is
+    the most that it can be."""
+    return (2.0 * layer.passed + layer.mixing) * tokens + 4.0 * layer.query_width * visible_pairs(tokens, layer.window)
+
+
+def visible_pairs(tokens: int, window: int | None) -> float:
+    """Pairs of a query and a key that it sees, of `tokens` tokens."""
+    reach = tokens if window is None else min(window, tokens)
+    return reach * (reach + 1) / 2 + float(tokens - reach) * reach
 
 
 def stock_flops(shape: ModelShape, tokens: int) -> float:
     """FLOPs of a stock prefill up to the first token's logits: every layer whole, the head for the last token."""
-    return 2.0 * shape.hidden * shape.vocab + shape.layers * layer_flops(shape, tokens)
+    layers = sum(layer_flops(shape.layer(index), tokens) for index in range(shape.layers))
+    return 2.0 * shape.hidden * shape.vocab + layers
 
 
 def kv_bytes(shape: ModelShape, tokens_per_layer: Sequence[int], bytes_per_value: int) -> int:
-    """Bytes of keys and values when layer i holds `tokens_per_layer[i]` tokens."""
-    return sum(2 * shape.kv_width * tokens * bytes_per_value for tokens in tokens_per_layer)
+    """Bytes of keys and values when layer i holds `tokens_per_layer[i]` tokens, those beyond a window included."""
+    widths = (shape.layer(index).kv_width for index in range(shape.layers))
+    return sum(2 * width * tokens * bytes_per_value for width, tokens in zip(widths, tokens_per_layer, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sliminfer.errors import MemoryLimitError
+from sliminfer.schedule.flops import kv_bytes
 from sliminfer.schedule.shapes import ModelShape
 
 # Most tokens that the MLP takes at once, by what multiplies: so its three wide intermediates never cover a longer
@@ -12,6 +13,9 @@ from sliminfer.schedule.shapes import ModelShape
 # With AMX 2,048 tokens of that MLP take 34 ms in slices of 512, 46 of 1,024 and 36 of 2,048 on two cores; at 384 to
 # 1,024 it is 5.6, 4.3 and 3.3, at 2,048 to 8,192 132, 124 and 117.
 MLP_SLICES = {"cpu": 1024, "amx": 2048, "cuda": 8192}
+
+# A mask of a window while it is made: two of booleans, and what torch's kernels make of it in the states' type.
+_MASK_BYTES = 4
 
 # What the allocator rounds up and the libraries' workspaces take, as a share of what a run adds to the weights.
 SLACK = 0.15
@@ -27,7 +31,7 @@ class MemoryEstimate:
         activations: the hidden states twice, one layer's queries, keys and values, and the MLP's three intermediates
             of one slice; of all tokens where layers run by their own forward, with two copies of the states in fp32
             for a norm, the heads twice for rotation, and each active expert's states.
-        scores: with eager attention one layer's scores in fp32 and their softmax.
+        scores: with eager attention one layer's scores in fp32 and their softmax; the mask of layers with a window.
         slack: what the allocator and the libraries take on top of these tensors.
     """
 
@@ -64,9 +68,11 @@ def memory_estimate(
         if shape.experts:
             wide += tokens * 2 * shape.hidden * shape.active_experts
         states += 2 * shape.hidden * 4 // bytes_per_value + 2 * (shape.query_width + shape.kv_width)
-    kv = bytes_per_value * 2 * shape.kv_width * shape.layers * tokens
+    kv = kv_bytes(shape, (tokens,) * shape.layers, bytes_per_value)
     activations = bytes_per_value * (states * tokens + wide)
     scores = 2 * 4 * shape.heads * tokens * tokens if attention == "eager" else 0
+    if shape.windowed and "flash" not in attention:
+        scores += _MASK_BYTES * tokens * tokens
     return MemoryEstimate(
         weights=bytes_per_value * shape.params,
         kv=kv,

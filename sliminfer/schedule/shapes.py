@@ -5,6 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sliminfer.schedule.sight import seeing_layers
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """What one layer holds and costs.
+
+    Attributes:
+        query_width: values of a token's queries; 0 in a layer that does not attend.
+        kv_width: values that a token leaves in the cache as key, and as many as value.
+        passed: weights of the matrices that a token passes.
+        held: all its weights.
+        window: its sliding window in tokens, None for full attention.
+        mixing: FLOPs a token beyond its matrices in a layer that does not attend.
+    """
+
+    query_width: int
+    kv_width: int
+    passed: int
+    held: int
+    window: int | None = None
+    mixing: int = 0
+
+    @property
+    def attends(self) -> bool:
+        return self.query_width > 0
+
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -18,6 +45,8 @@ class ModelShape:
         experts, active_experts: of each layer, and those that a token passes; 0 and 1 for one MLP.
         shared: width of an expert that every token passes beside these.
         fused: whether its layers run by the fused steps, rather than by their own forward.
+        varied: each layer's own numbers, where they are not all alike; `intermediate` is then the widest that a token
+            passes in one of them, all experts' together.
     """
 
     layers: int
@@ -34,6 +63,31 @@ class ModelShape:
     active_experts: int = 1
     shared: int = 0
     fused: bool = True
+    varied: tuple[LayerShape, ...] = ()
+
+    def layer(self, index: int) -> LayerShape:
+        """The numbers of one layer."""
+        if self.varied:
+            return self.varied[index]
+        held = self._matrices(self.experts or 1) + 2 * self.hidden
+        return LayerShape(self.query_width, self.kv_width, self.layer_matrix_params, held)
+
+    @property
+    def seeing(self) -> tuple[int, ...] | None:
+        """The layers whose attention reaches the whole prompt, None for all; see `schedule.sight`."""
+        if not self.varied:
+            return None
+        return seeing_layers([each.window for each in self.varied], [each.attends for each in self.varied])
+
+    @property
+    def attending(self) -> tuple[bool, ...]:
+        """Whether each layer attends, rather than mixing tokens through a state."""
+        return tuple(self.layer(index).attends for index in range(self.layers))
+
+    @property
+    def windowed(self) -> bool:
+        """Whether a layer has a sliding window."""
+        return any(each.window is not None for each in self.varied)
 
     @property
     def query_width(self) -> int:
@@ -58,7 +112,7 @@ class ModelShape:
     def params(self) -> int:
         """All parameters: matrices, all experts', two norms a layer and a last one, embeddings once or twice."""
         embeddings = self.vocab * self.hidden * (1 if self.tied else 2)
-        return self.layers * (self._matrices(self.experts or 1) + 2 * self.hidden) + self.hidden + embeddings
+        return sum(self.layer(index).held for index in range(self.layers)) + self.hidden + embeddings
 
     @classmethod
     def of(cls, config: Any) -> ModelShape:

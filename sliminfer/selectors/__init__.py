@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from sliminfer.errors import ConfigError
@@ -72,11 +73,14 @@ def check_method(config: SlimConfig) -> None:
     selector_class(config.method).check(config)
 
 
-def published(method: str, layers: int, model: str = "") -> SlimConfig:
-    """The published setting of `method`, scaled to a model of `layers` layers; ours as `model` needs it."""
+def published(method: str, layers: int, model: str = "", seeing: Sequence[int] | None = None) -> SlimConfig:
+    """The published setting of `method`, scaled to a model of `layers` layers; ours as `model` needs it.
+
+    Its steps stand where one of `seeing` can choose, see `SlimConfig.preset`.
+    """
     if method == SlimConfig.method and rule_of(model):
-        return SlimConfig.preset(DEFAULT_PRESET, layers, model)
-    return selector_class(method).published(layers)
+        return SlimConfig.preset(DEFAULT_PRESET, layers, model, seeing)
+    return selector_class(method).published(layers).where_seen(seeing)
 
 
 def _installed() -> dict[str, EntryPoint]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
 from sliminfer.errors import ConfigError
+from sliminfer.ops.softmax import PLAIN, Softmax
 from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import Scoring
 from sliminfer.schedule.marks import NO_MARKS, Marks
+from sliminfer.schedule.sight import as_scored
 
 Knobs = TypeVar("Knobs")
 
@@ -46,10 +48,12 @@ class Attention:
     Attributes:
         queries: gives the queries after RoPE of the last `w` positions [heads, w, head_dim].
         keys: gives the keys after RoPE of the positions alive [kv_heads, n, head_dim].
+        softmax: how it turns their products into attention.
     """
 
     queries: Callable[[int], Tensor]
     keys: Callable[[], Tensor]
+    softmax: Softmax = PLAIN
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ class PruneView:
     def keys(self) -> Tensor:
         """The keys of `alive`, for a method that reads one layer."""
         return self.layers[0].keys()
+
+    @property
+    def softmax(self) -> Softmax:
+        """How the layer of `queries` and `keys` turns their products into attention."""
+        return self.layers[0].softmax
 
 
 @dataclass(frozen=True)
@@ -188,8 +197,10 @@ class Selector(ABC):
         raise NotImplementedError(f"{self.name} brings nothing back")
 
     @classmethod
-    def plan(cls, config: SlimConfig, blocks: BlockMap, layers: int) -> PrefillPlan:
-        """What the prefill of a prompt will run on a model of `layers` layers.
+    def plan(
+        cls, config: SlimConfig, blocks: BlockMap, layers: int, seeing: Sequence[int] | None = None
+    ) -> PrefillPlan:
+        """What the prefill of a prompt will run on a model of `layers` layers, of which `seeing` may score.
 
         Exact for a fixed budget, the most it can be for a method that chooses its budget.
         """
@@ -200,7 +211,7 @@ class Selector(ABC):
             if layer in steps:
                 before, alive = alive, cls.tokens_after(steps[layer], blocks, alive)
                 if alive < before:
-                    scored.extend(cls.scorings(config, blocks, before))
+                    scored.extend(cls.scorings(as_scored(config, layer, seeing), blocks, before))
             runs.append(alive)
         if cls.two_pass and scored:
             return PrefillPlan((blocks.tokens,) * config.steps[0].layer + (alive,) * layers, tuple(scored))

@@ -27,7 +27,8 @@ def flop_speedup(
 
     For a method that chooses its budget per prompt, the least it can be.
     """
-    plan = selector_class(config.method).plan(config, BlockMap.of(prompt_tokens, config, question, marks), shape.layers)
+    blocks = BlockMap.of(prompt_tokens, config, question, marks)
+    plan = selector_class(config.method).plan(config, blocks, shape.layers, shape.seeing)
     full = prefill_flops(shape, (prompt_tokens,) * shape.layers)
     return full / prefill_flops(shape, plan.layer_runs, plan.scored)
 
@@ -70,7 +71,7 @@ def at_flop_budget(
     if not config.steps:
         raise ConfigError(f"Method {config.method} has no prune step whose keep could be solved for: give one.")
     reach, best, likeness = 1.0, None, 0.0
-    for moved in _moved_down(config):
+    for moved in _moved_down(config, shape):
         if moved.steps[0].layer / config.steps[0].layer <= likeness:
             break  # the layers alone make it, and all that follow, less like the published schedule
         turned = _turned(moved, 2.0, prompt_tokens, question, marks)
@@ -114,10 +115,11 @@ def _likeness(solved: SlimConfig, config: SlimConfig, prompt_tokens: int) -> flo
     return min([1.0, solved.steps[0].layer / config.steps[0].layer, *keeps])
 
 
-def _moved_down(config: SlimConfig) -> Iterator[SlimConfig]:
-    """`config` with its prune layers as they are, then each one lower, until the first is layer 1."""
+def _moved_down(config: SlimConfig, shape: ModelShape) -> Iterator[SlimConfig]:
+    """`config` with its prune layers as they are, then each one lower, until the first is the first that can be."""
+    lowest = max(1, (shape.seeing or (0,))[0])
     yield config
-    while config.steps[0].layer > 1:
+    while config.steps[0].layer > lowest:
         config = config.with_changes(steps=tuple(PruneStep(step.layer - 1, step.keep) for step in config.steps))
         yield config
 

@@ -45,5 +45,5 @@ class FastKV(TokenSelector):
 
     def score(self, view: PruneView) -> Tensor:
         pool = read_knobs(FastKVKnobs, self.config).pool
-        received = attention_received(view.queries(self.prompt.blocks.window), view.keys())
+        received = attention_received(view.queries(self.prompt.blocks.window), view.keys(), view.softmax)
         return F.max_pool1d(received[None], pool, stride=1, padding=pool // 2)[0].sum(0)

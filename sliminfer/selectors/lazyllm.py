@@ -45,10 +45,11 @@ class LazyLLM(TokenSelector):
             raise ConfigError("Method lazyllm ranks tokens by the layer just run: set score_layer to previous.")
 
     def score(self, view: PruneView) -> Tensor:
-        return attention_received(view.queries(self.prompt.blocks.window), view.keys()).mean(0)
+        return attention_received(view.queries(self.prompt.blocks.window), view.keys(), view.softmax).mean(0)
 
     def revive(self, view: PruneView) -> Tensor:
-        alive, scores = view.alive, attention_received(view.queries(1), view.keys()).mean(0).to(view.alive.device)
+        alive, received = view.alive, attention_received(view.queries(1), view.keys(), view.softmax)
+        scores = received.mean(0).to(alive.device)
         decoded = alive >= self.prompt.tokens
         scores = scores.masked_fill_(decoded, -1.0)
         if self.prompt.blocks.dropped:

@@ -101,6 +101,7 @@ class SlimInfer(BlockSelector):
             aggregate=self.config.aggregate,
             unit_size=unit,
             tokens=keys.shape[1],
+            softmax=layer.softmax,
         )
 
     def spread(self, scores: Tensor) -> Tensor:

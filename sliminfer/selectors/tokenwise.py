@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sliminfer.errors import ConfigError
+from sliminfer.ops.softmax import PLAIN, Softmax, softmax_beside
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors.base import PromptView, PruneView, Selection, Selector
@@ -60,26 +61,30 @@ def _kept(step: PruneStep, blocks: BlockMap) -> int:
     return min(blocks.tokens - blocks.tokens_in(blocks.dropped), wanted)
 
 
-def attention_received(queries: Tensor, keys: Tensor) -> Tensor:
+def attention_received(queries: Tensor, keys: Tensor, softmax: Softmax = PLAIN) -> Tensor:
     """Softmax attention that each key receives, summed over the queries, for each query head.
 
     Args:
         queries: the last `window` positions' [heads, window, head_dim], after RoPE.
         keys: [kv_heads, n, head_dim], after RoPE, ascending; the last `window` are the queries' own.
+        softmax: how the layer turns scores into attention.
 
     Returns:
-        fp32 [heads, n]; each row sums to `window`. Query heads share the keys of their group.
+        fp32 [heads, n]; each row sums to `window`, less what goes to sinks. Query heads share the keys of their group.
     """
     window, width = queries.shape[1:]
     kv_heads, count, _ = keys.shape
     groups = queries.reshape(kv_heads, -1, width).float() / math.sqrt(width)  # the queries that read one KV head
     at_once = max(1, _FP32_ELEMENTS // (count * max(width, groups.shape[1])))
+    packed = softmax.packed(kv_heads, window)
+    sinks = (None,) * kv_heads if packed is None else packed.split(at_once)
     received = []
-    for some, shared in zip(groups.split(at_once), keys.split(at_once), strict=True):
-        logits = torch.matmul(some, shared.float().mT).view(-1, window, count)
+    for some, shared, beside in zip(groups.split(at_once), keys.split(at_once), sinks):
+        logits = softmax.capped(torch.matmul(some, shared.float().mT)).view(-1, window, count)
         if window > 1:  # the last query sees every key
             logits.masked_fill_(_later(window, count, keys.device), -math.inf)
-        received.append(logits.softmax(-1).sum(1))
+        rows = None if beside is None else beside.reshape(-1, window)
+        received.append(softmax_beside(logits, rows).sum(1))
     return torch.cat(received)
 
 

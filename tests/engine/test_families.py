@@ -5,25 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from sliminfer.diffusion.probe import local_attention
-from sliminfer.engine.loop import LayerLoop
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.events import Finished
+from sliminfer.engine.loop import LayerLoop, exhaust
+from sliminfer.engine.request import PromptRequest, Pruning, Sampling
 from sliminfer.engine.slim import slim
-from sliminfer.errors import ModelError
 from sliminfer.model.families import FAMILIES as KNOWN
-from sliminfer.model.families import shape_of
+from sliminfer.model.families import shape_of, sliding_window
 from sliminfer.model.head import logits_of
 from sliminfer.model.loading import load_model
 from sliminfer.model.projection import project_keys, project_queries
+from sliminfer.model.prompts import Prompt
+from sliminfer.ops.softmax import softmax_beside
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import prefill_flops, stock_flops
 from sliminfer.schedule.memory import memory_estimate
+from sliminfer.selectors import PruneView
+from sliminfer.selectors.tokenwise import attention_received
 from tests.dense_oracle import dense_logits
-from tests.tiny import FAMILIES, PLAIN, tiny_model, tiny_tokenizer, token_ids
+from tests.tiny import FAMILIES, HYBRIDS, PLAIN, tiny_loaded, tiny_model, tiny_tokenizer, token_ids
 
 PRUNED = SlimConfig(
     steps=(PruneStep(2, 0.7), PruneStep(4, 0.5)), block_size=8, sink=1, local=10, query_window=4, aggregate="mean"
@@ -33,11 +40,14 @@ DECODED = 8
 
 
 def test_every_family_is_in_the_tests() -> None:
-    assert {*FAMILIES, *PLAIN} == set(KNOWN)
+    assert {*FAMILIES, *PLAIN, *HYBRIDS} == set(KNOWN)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("family", PLAIN)
+# Each family on each backend that it has and that runs on a CPU.
+RUNS = [(name, "eager") for name in PLAIN] + [(name, "sdpa") for name in PLAIN if "sdpa" in KNOWN[name].backends]
+
+
+@pytest.mark.parametrize(("family", "attention"), RUNS)
 def test_a_pruned_prefill_and_what_follows_equal_the_dense_oracle(family: str, attention: str) -> None:
     model, ids, follow = tiny_model(family, attention), token_ids(90), token_ids(DECODED, seed=1)
     cache = DynamicCache()
@@ -52,13 +62,27 @@ def test_a_pruned_prefill_and_what_follows_equal_the_dense_oracle(family: str, a
     assert (everything - found[0]).abs().max() > 1e-3  # what was dropped would have been seen
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("family", PLAIN)
+# A window makes the stock cache forget what ours keeps and masks, which is the same sum in another order.
+WINDOWED = [name for name in PLAIN if shape_of(tiny_model(name).config).windowed]
+
+
+@pytest.mark.parametrize(("family", "attention"), [run for run in RUNS if run[0] not in WINDOWED])
 def test_keeping_everything_is_the_stock_model_bit_for_bit(family: str, attention: str) -> None:
     model, ids = tiny_model(family, attention), token_ids(77)
     expected = generate(model, ids)
     with slim(model, KEPT_ALL):
         assert generate(model, ids) == expected
+
+
+@pytest.mark.parametrize(("family", "attention"), [run for run in RUNS if run[0] in WINDOWED])
+def test_keeping_everything_reads_a_prompt_as_the_stock_model_and_goes_on_alike(family: str, attention: str) -> None:
+    model, ids = tiny_model(family, attention), token_ids(77)
+    tokens, (first, *later) = generate(model, ids)
+    with slim(model, KEPT_ALL):
+        kept, (own_first, *own_later) = generate(model, ids)
+    assert (kept, own_first) == (tokens, first)
+    for step, own in zip(later, own_later, strict=True):
+        np.testing.assert_allclose(np.frombuffer(own, "f4"), np.frombuffer(step, "f4"), atol=1e-5)
 
 
 def generate(model: Any, ids: Tensor) -> tuple[list[int], list[bytes]]:
@@ -83,11 +107,16 @@ def test_scores_are_the_attention_of_the_layer_itself(family: str) -> None:
         layer.self_attn.register_forward_hook(lambda _, args, out: weights.append(out[1][0]))
     with torch.inference_mode():
         model(ids, use_cache=False)
-        for layer, (hidden, cos, sin), expected in zip(layers, entered, weights, strict=True):
-            queries, keys = project_queries(layer, hidden, cos, sin), project_keys(layer, hidden, cos, sin)
+        for index, (layer, (hidden, cos, sin), expected) in enumerate(zip(layers, entered, weights, strict=True)):
+            queries = project_queries(layer, hidden, cos, sin, torch.arange(40))
+            keys, softmax = project_keys(layer, hidden, cos, sin), KNOWN[family].softmax(layer.self_attn)
             groups = queries.unflatten(0, (keys.shape[0], -1)) @ keys[:, None].mT / keys.shape[-1] ** 0.5
-            later = torch.ones(40, 40, dtype=torch.bool).triu(1)
-            found = groups.flatten(0, 1).masked_fill(later, -torch.inf).softmax(-1)
+            hidden_from = torch.ones(40, 40, dtype=torch.bool).triu(1)
+            if (window := sliding_window(model.config, index)) is not None:
+                hidden_from |= torch.ones(40, 40, dtype=torch.bool).tril(-window)
+            scores = softmax.capped(groups.flatten(0, 1)).masked_fill(hidden_from, -torch.inf)
+            sinks = softmax.packed(1, 40)
+            found = softmax_beside(scores, None if sinks is None else sinks.view(-1, 40))
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -120,18 +149,62 @@ def test_shapes_count_weights_flops_and_memory(family: str) -> None:
     shape = shape_of(model.config)
     small = sum(p.numel() for p in model.parameters() if p.dim() == 1)  # norms and biases
     assert abs(shape.params - sum(p.numel() for p in model.parameters())) <= small
-    layer = model.get_decoder().layers[0]
-    idle = (shape.experts or 1) - shape.active_experts
-    matrices = sum(p.numel() for name, p in layer.named_parameters() if p.dim() > 1 and "norm" not in name)
-    passed = matrices - idle * shape.mlp_matrices * shape.hidden * shape.intermediate
-    assert shape.layer_matrix_params == pytest.approx(passed, abs=shape.hidden)  # the gate of a shared expert
+    for index, layer in enumerate(model.get_decoder().layers):
+        matrices = sum(
+            p.numel() * (1 if ".experts." not in name else _active(model.config) / 4)
+            for name, p in layer.named_parameters()
+            if p.dim() > 1 and "norm" not in name and "bias" not in name
+        )
+        assert shape.layer(index).passed == pytest.approx(matrices, abs=shape.hidden)  # the gate of a shared expert
+        assert shape.layer(index).window == sliding_window(model.config, index)
     assert prefill_flops(shape, (100,) * shape.layers) == stock_flops(shape, 100)
     need = memory_estimate(shape, 5000)
     assert need.weights == 2 * shape.params
     assert need.activations > 2 * 5000 * 3 * shape.intermediate * shape.active_experts
 
 
+def _active(config: Any) -> int:
+    """How many of four experts a token passes."""
+    names = ("num_experts_per_tok", "moe_k", "moe_topk", "top_k_experts")
+    return next(getattr(config, name) for name in names if getattr(config, name, None))
+
+
 @pytest.mark.parametrize("family", ["qwen2_moe", "qwen3_moe"])
-def test_experts_in_some_layers_only_are_refused(family: str) -> None:
-    with pytest.raises(ModelError, match="experts in every layer"):
-        shape_of(tiny_model(family, mlp_only_layers=[1]).config)
+def test_experts_in_some_layers_only_are_counted(family: str) -> None:
+    model = tiny_model(family, mlp_only_layers=[1], num_experts_per_tok=1)
+    shape = shape_of(model.config)
+    for index, layer in enumerate(model.get_decoder().layers):
+        assert shape.layer(index).held == sum(p.numel() for p in layer.parameters())
+    mixture, mlp = shape.layer(0), shape.layer(1)
+    assert mixture.passed < 0.7 * mixture.held
+    assert mlp.passed > 0.95 * mlp.held
+
+
+def test_a_layer_that_sees_everything_chooses_and_the_result_says_which() -> None:
+    loaded = tiny_loaded("gemma3_text")
+    assert loaded.shape.seeing == (2, 5)
+    config = PRUNED.with_changes(steps=(PruneStep(2, 0.7), PruneStep(4, 0.5), PruneStep(5, 0.4)))
+    prompt = Prompt.of_ids(token_ids(90)[0].tolist(), 4)
+    request = PromptRequest(prompt, Sampling(2), Pruning(config))
+    (done,) = [event for event in SlimEngine(loaded).run(request) if isinstance(event, Finished)]
+    assert [kept.scored_by for kept in done.metrics.kept] == [(2,), (2,), (2, 5)]
+    assert done.metrics.kept[1].to_dict()["scored_by"] == [2]
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gpt_oss", "gemma3_text"])
+def test_what_a_step_chooses_is_what_the_attention_of_its_layer_says(family: str) -> None:
+    model, ids = tiny_model(family, "eager"), token_ids(64)
+    seen: list[Tensor] = []
+    weights: list[Tensor] = []
+    last = 2 if family == "gemma3_text" else 3
+    model.get_decoder().layers[last].self_attn.register_forward_hook(lambda _, args, out: weights.append(out[1][0]))
+    config = SlimConfig(steps=(PruneStep(last + 1, 0.5),), method="fastkv", query_window=4, local=4)
+    with torch.inference_mode():
+        loop = LayerLoop(model, config)
+        cache, hidden = DynamicCache(), model.get_decoder().embed_tokens(ids)
+
+        def look(view: PruneView) -> None:
+            seen.append(attention_received(view.queries(4), view.keys(), view.softmax))
+
+        exhaust(loop.run(hidden, cache, look=look))
+    torch.testing.assert_close(seen[0], weights[0][:, -4:].sum(1), atol=1e-5, rtol=1e-4)

@@ -27,7 +27,7 @@ def asked(
     setup = controls.read(values)
     site.check_text(pasted or "", setup.question)
     known = site.known(setup.model)
-    config = setup.config()
+    config = setup.config().where_seen(known.shape.seeing)
     config.check_model(known.shape.layers)
     if controls.source_of(values) == "Paste":
         visitor.document = read_paste(pasted or "")

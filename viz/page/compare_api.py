@@ -75,6 +75,7 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
                 preset,
                 shape.layers,
                 name,
+                shape.seeing,
                 active=active if active < 1 else None,
                 refresh=refresh,
                 gamma=gamma,

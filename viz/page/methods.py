@@ -188,7 +188,8 @@ class MethodsEvents:
         ready = engine.prepare(wanted)
         shape = engine.loaded.shape
         for name in chosen:
-            own = wanted.config if name == wanted.config.method else published(name, shape.layers, setup.model)
+            published_one = published(name, shape.layers, setup.model, shape.seeing)
+            own = wanted.config if name == wanted.config.method else published_one
             prompt, marks = ready.prompt, ready.pruning.marks
             configs[name] = at_flop_budget(own, shape, len(prompt), speedup, prompt.question, marks)
         full: Side = "full"

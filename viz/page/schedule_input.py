@@ -140,12 +140,12 @@ def promise(setup: Setup, shape: ModelShape, tokens: int, question: Span | None 
     `question` is where the question stands, in tokens: it is always kept.
     """
     try:
-        config = setup.config()
+        config = setup.config().where_seen(shape.seeing)
         config.check_model(shape.layers)
     except SlimError as error:
         return faulty(str(error))
     blocks = BlockMap.of(tokens, config, question)
-    plan = selector_class(config.method).plan(config, blocks, shape.layers)
+    plan = selector_class(config.method).plan(config, blocks, shape.layers, shape.seeing)
     per_layer = plan.layer_runs
     saving = flop_speedup(config, shape, tokens, question)
     bars = "".join(f'<i class="on" style="--h:{100 * n / tokens:.1f}%"></i>' for n in per_layer)

@@ -12,28 +12,55 @@ from sliminfer.model.families.apertus import APERTUS
 from sliminfer.model.families.arcee import ARCEE
 from sliminfer.model.families.base import Family
 from sliminfer.model.families.cohere import COHERE
+from sliminfer.model.families.cohere2 import COHERE2
+from sliminfer.model.families.cwm import CWM
+from sliminfer.model.families.dots1 import DOTS1
 from sliminfer.model.families.ernie4_5 import ERNIE4_5
+from sliminfer.model.families.ernie4_5_moe import ERNIE4_5_MOE
+from sliminfer.model.families.exaone4 import EXAONE4
+from sliminfer.model.families.exaone_moe import EXAONE_MOE
+from sliminfer.model.families.flex_olmo import FLEX_OLMO
+from sliminfer.model.families.gemma import GEMMA
+from sliminfer.model.families.gemma2 import GEMMA2
+from sliminfer.model.families.gemma3_text import GEMMA3_TEXT
+from sliminfer.model.families.gemma4_text import GEMMA4_TEXT
 from sliminfer.model.families.glm import GLM
 from sliminfer.model.families.glm4 import GLM4
+from sliminfer.model.families.glm4_moe import GLM4_MOE
+from sliminfer.model.families.gpt_oss import GPT_OSS
 from sliminfer.model.families.granite import GRANITE
 from sliminfer.model.families.granitemoe import GRANITEMOE
+from sliminfer.model.families.granitemoeshared import GRANITEMOESHARED
 from sliminfer.model.families.helium import HELIUM
 from sliminfer.model.families.hunyuan_v1_dense import HUNYUAN_V1_DENSE
+from sliminfer.model.families.hunyuan_v1_moe import HUNYUAN_V1_MOE
+from sliminfer.model.families.hy_v3 import HY_V3
+from sliminfer.model.families.lfm2 import LFM2
+from sliminfer.model.families.lfm2_moe import LFM2_MOE
 from sliminfer.model.families.llama import LLAMA
+from sliminfer.model.families.minimax_m2 import MINIMAX_M2
+from sliminfer.model.families.ministral import MINISTRAL
+from sliminfer.model.families.ministral3 import MINISTRAL3
 from sliminfer.model.families.mistral import MISTRAL
 from sliminfer.model.families.mixtral import MIXTRAL
 from sliminfer.model.families.nemotron import NEMOTRON
 from sliminfer.model.families.olmo2 import OLMO2
+from sliminfer.model.families.olmo3 import OLMO3
 from sliminfer.model.families.phi3 import PHI3
 from sliminfer.model.families.phimoe import PHIMOE
 from sliminfer.model.families.qwen2 import QWEN2
 from sliminfer.model.families.qwen2_moe import QWEN2_MOE
 from sliminfer.model.families.qwen3 import QWEN3
+from sliminfer.model.families.qwen3_5_moe_text import QWEN3_5_MOE_TEXT
+from sliminfer.model.families.qwen3_5_text import QWEN3_5_TEXT
 from sliminfer.model.families.qwen3_moe import QWEN3_MOE
+from sliminfer.model.families.qwen3_next import QWEN3_NEXT
 from sliminfer.model.families.seed_oss import SEED_OSS
 from sliminfer.model.families.smollm3 import SMOLLM3
+from sliminfer.model.families.solar_open import SOLAR_OPEN
 from sliminfer.model.families.stablelm import STABLELM
 from sliminfer.model.families.starcoder2 import STARCODER2
+from sliminfer.model.families.vaultgemma import VAULTGEMMA
 from sliminfer.schedule.shapes import ModelShape
 
 _ALL = (
@@ -62,22 +89,60 @@ _ALL = (
     SMOLLM3,
     STABLELM,
     STARCODER2,
+    GEMMA,
+    GEMMA2,
+    GEMMA3_TEXT,
+    GEMMA4_TEXT,
+    GPT_OSS,
+    OLMO3,
+    EXAONE4,
+    COHERE2,
+    MINISTRAL,
+    MINISTRAL3,
+    GLM4_MOE,
+    MINIMAX_M2,
+    ERNIE4_5_MOE,
+    CWM,
+    DOTS1,
+    FLEX_OLMO,
+    HUNYUAN_V1_MOE,
+    VAULTGEMMA,
+    GRANITEMOESHARED,
+    SOLAR_OPEN,
+    HY_V3,
+    EXAONE_MOE,
+    QWEN3_5_TEXT,
+    QWEN3_5_MOE_TEXT,
+    QWEN3_NEXT,
+    LFM2,
+    LFM2_MOE,
 )
 FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 
 
 def family_of(config: Any) -> Family:
-    """The family of a transformers config; raises ModelError where it is not supported."""
-    name = getattr(config, "model_type", None)
+    """The family of a transformers config, or of the text model in it; raises ModelError where it is not supported."""
+    name = getattr(text_config(config), "model_type", None)
     if name not in FAMILIES:
         raise ModelError(f"Models of type {name!r} are not supported: use one of {', '.join(FAMILIES)}.")
     return FAMILIES[name]
 
 
+def text_config(config: Any) -> Any:
+    """What a config says of the model that reads text, be it all that there is or a part."""
+    return config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+
+
 def shape_of(config: Any) -> ModelShape:
     """The dimensions in a transformers config; raises ModelError where they cannot be counted."""
+    config = text_config(config)
     family = family_of(config)
-    return replace(family.shape(config), fused=family.fused is not None)
+    shape = replace(family.shape(config), fused=family.fused is not None)
+    windows = [sliding_window(config, index) for index in range(shape.layers)]
+    if not any(windows):
+        return shape
+    layers = (replace(shape.layer(index), window=window) for index, window in enumerate(windows))
+    return replace(shape, varied=tuple(layers))
 
 
 def find_decoder(model: nn.Module) -> Any:
