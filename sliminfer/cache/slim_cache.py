@@ -181,7 +181,7 @@ class SlimCache(Cache):
         try:
             # Keys that score a stage may belong to the one before: take them while it is still as prefill left it.
             scorers = {index: self._scorer(index, positions) for index in self._scored_by}
-            for stage in self.stages:
+            for stage in filter(lambda each: each.layers, self.stages):
                 self._place(stage, positions[stage.first].tolist(), scorers.get(stage.index))
             self._check_device_limit()
         except SlimError:

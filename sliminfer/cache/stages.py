@@ -41,8 +41,12 @@ def scoring_layers(config: SlimConfig, stages: Sequence[Stage]) -> dict[int, int
     """
     if config.active is None or len(stages) < 2:
         return {}
-    after = {stage.index: stage.first if config.score_layer == "own" else stage.first - 1 for stage in stages[1:]}
-    return {0: stages[1].first - 1} | after if config.active_preserve else after
+    after = {
+        stage.index: stage.first if config.score_layer == "own" or not stage.first else stage.first - 1
+        for stage in stages[1:]
+    }
+    # Where the first step is before layer 0 there are no preserve layers, and nothing is before its stage.
+    return {0: after[1]} | after if config.active_preserve and stages[0].layers else after
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ def command(
     examples: measuring.Examples = 50,
     seed: measuring.Seed = 0,
     model: options.Model = "demo",
+    draft: options.Draft = None,
     packed: options.Packed = False,
     prune: options.Prune = None,
     preset: options.Preset = DEFAULT_PRESET,
@@ -51,6 +52,7 @@ def command(
     asked = measuring.Asked(
         suite=suite, context=context, examples=examples, seed=seed, model=model, filler=filler, data=data,
         download=download, device=device, dtype=dtype, attention=attention, packed=packed,
+        draft=draft,
     )  # fmt: skip
     job = measuring.prepare(asked)
     layers = job.engine.loaded.layers

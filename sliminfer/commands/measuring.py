@@ -66,6 +66,7 @@ class Asked:
     dtype: str
     attention: str
     packed: bool
+    draft: str | None = None
 
     def result_path(self, json_option: str | None, kind: str, **compared: object) -> Path:
         """Where the result goes: as `--json` says, or a place in runs/ that the same options find again.
@@ -75,7 +76,10 @@ class Asked:
         if json_option not in (None, "-"):
             assert json_option is not None
             return Path(json_option)
-        text = json.dumps(asdict(self) | compared, sort_keys=True, default=str)
+        asked = asdict(self) | compared
+        if self.draft is None:
+            del asked["draft"]
+        text = json.dumps(asked, sort_keys=True, default=str)
         return Path("runs") / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
 
 
@@ -132,7 +136,9 @@ def prepare(asked: Asked) -> Job:
             f"{asked.model} reads at most {loaded.shape.context:,} tokens: choose a --context of at most that, not "
             f"{max(contexts):,}."
         )
-    engine = SlimEngine(loaded)
+    device = shard.device(asked.device)
+    draft = None if asked.draft is None else options.load(asked.draft, device, asked.dtype, asked.attention)
+    engine = SlimEngine(loaded, draft=draft)
     engine.warm_up()
     # Before each run the garbage is collected, for the sake of peak memory. What stays for good, most of it modules,
     # need not be looked through every time: 0.2 s a run.
@@ -151,12 +157,12 @@ def solve(job: Job, label: str, config: SlimConfig, context: int, target: float)
 
     None, and a word to the user, where it is out of reach.
     """
+    from sliminfer.engine.request import PromptRequest
     from sliminfer.evaluate.evaluate import Variant
-    from sliminfer.selectors.budget import at_flop_budget
 
-    prompt = job.first_prompt(context)
+    ready = PromptRequest(job.first_prompt(context))
     try:
-        solved = at_flop_budget(config, job.engine.loaded.shape, len(prompt), target, prompt.question)
+        solved = job.engine.at_budget(ready, config, target)
         return Variant(label, solved, target)
     except ConfigError as error:
         if job.shard.first:
@@ -204,7 +210,13 @@ def settings(job: Job) -> dict[str, Any]:
         "dtype": loaded.dtype_name,
         "seed": job.seed,
         "filler": str(job.filler) if job.filler else None,
-    } | ({"packed": True} if loaded.packed else {})
+    } | ({"packed": True} if loaded.packed else {}) | ({"draft": drafts(job)} if drafts(job) else {})
+
+
+def drafts(job: Job) -> str | None:
+    """The name of the draft model, if one was loaded."""
+    draft = job.engine.outside.draft
+    return None if draft is None else draft.loaded.name
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -229,6 +241,7 @@ def result(job: Job, variants: Mapping[int, Sequence[Variant]], records: Sequenc
     source = provenance(job.engine.loaded)
     return {
         "model": source["model"],
+        **({"draft": drafts(job)} if drafts(job) else {}),
         "device": source["device"],
         "dtype": source["dtype"],
         "provenance": source,

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Model = Annotated[
     str, typer.Option(help="demo, smollm2, a folder, FILE.gguf, a Hub id, or OWNER/REPO:FILE.gguf on the Hub.")
 ]
+Draft = Annotated[
+    str | None,
+    typer.Option(help="A smaller model, named as --model is, that reads first for specprefill and sliminfer-draft."),
+]
 Packed = Annotated[bool, typer.Option("--packed", help="Leave the weights of a GGUF file packed: less memory, slower.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or balanced over all GPUs.")]
 Dtype = Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")]

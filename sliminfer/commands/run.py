@@ -20,6 +20,7 @@ def command(
     document: Annotated[Path, typer.Option(help="The document: text, Markdown, PDF, Word, EPUB, HTML, code, ...")],
     question: Annotated[str, typer.Option(help="What to ask about it.")],
     model: options.Model = "demo",
+    draft: options.Draft = None,
     packed: options.Packed = False,
     prune: options.Prune = None,
     preset: options.Preset = DEFAULT_PRESET,
@@ -54,26 +55,27 @@ def command(
     from sliminfer.engine.events import FirstToken, PromptReady, Token
     from sliminfer.engine.request import RunRequest
     from sliminfer.engine.result import RunResult
-    from sliminfer.selectors.budget import at_flop_budget
 
     text = load_document(document).text
     loaded = options.load(model, device, dtype, attention, packed)
+    reader = None if draft is None else options.load(draft, device, dtype, attention)
     decoding = {
         "active": active, "refresh": refresh, "gamma": gamma, "active_preserve": active_preserve, "decode": decode,
     }  # fmt: skip
     changes = {name: value for name, value in decoding.items() if value is not None}
+    if draft is not None and method is None and config is None:
+        method = "specprefill"  # what a draft is for, where nothing else was asked for
     slim_config = options.make_config(
         loaded.layers, prune, preset, config, method, loaded.name, loaded.shape.seeing, **changes
     )
-    engine = SlimEngine(loaded)
+    engine = SlimEngine(loaded, draft=reader)
     request = RunRequest(
         text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels, thinking=thinking,
         keep=tuple(keep or ()), drop=tuple(drop or ()),
     )  # fmt: skip
     ready = engine.prepare(request)
     if flop_budget is not None:
-        prompt, marks = ready.prompt, ready.pruning.marks
-        slim_config = at_flop_budget(slim_config, loaded.shape, len(prompt), flop_budget, prompt.question, marks)
+        slim_config = engine.at_budget(ready, slim_config, flop_budget)
     events = engine.compare(ready.under(slim_config))
     engine.warm_up()
     quiet = json == "-"
@@ -116,6 +118,11 @@ def _summary(result: RunResult) -> None:
         )
     console = Console(file=sys.stdout)
     console.print(table)
+    pruned = result.pruned.metrics
+    if pruned is not None and pruned.outside_s:
+        console.print(f"Scores from outside the model took {pruned.outside_s:.3f} s of the pruned TTFT.")
+    if pruned is not None and pruned.note:
+        console.print(pruned.note)
     if result.comparison is not None:
         c = result.comparison
         console.print(

@@ -19,6 +19,7 @@ from sliminfer.engine.limits import NO_LIMITS, RunLimits, check_rotary
 from sliminfer.engine.loop import LayerLoop, LayerTick
 from sliminfer.engine.meters import synchronize
 from sliminfer.engine.metrics import Comparison
+from sliminfer.engine.outside import Outside
 from sliminfer.engine.reading import Reading
 from sliminfer.engine.request import PromptRequest, Request, RunRequest
 from sliminfer.engine.side_run import SideRun
@@ -30,7 +31,7 @@ from sliminfer.ops.dispatch import use_kernels
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.memory import check_memory
-from sliminfer.selectors import check_method
+from sliminfer.selectors import check_method, published
 
 __all__ = ["RunRequest", "SlimEngine"]
 
@@ -42,10 +43,14 @@ class SlimEngine:
 
     Attributes:
         turn: whoever measures on this device besides takes it, too.
+        outside: scores prompts for methods that take their scores from outside the model, with the draft model if any.
     """
 
-    def __init__(self, loaded: LoadedModel, limits: RunLimits = NO_LIMITS) -> None:
+    def __init__(
+        self, loaded: LoadedModel, limits: RunLimits = NO_LIMITS, draft: LoadedModel | None = None
+    ) -> None:
         self.loaded = loaded
+        self.outside = Outside(loaded, draft)
         self.limits = limits
         self.turn = Turn()
         self._warm: set[Side] = set()
@@ -59,6 +64,7 @@ class SlimEngine:
         config.check_model(self.loaded.shape.layers)
         check_method(config)
         check_policy(config)
+        self.outside.source(config)
         if len(prompt) + longest > self.loaded.shape.context:
             raise MemoryLimitError(
                 f"The prompt has {len(prompt):,} tokens and the answer up to {longest:,}, but "
@@ -75,6 +81,14 @@ class SlimEngine:
         free = sum(map(free_memory, loaded.devices))
         size = loaded.model.dtype.itemsize
         check_memory(loaded.shape, tokens, size, loaded.attention, free, loaded.device_name)
+
+    def at_budget(self, ready: PromptRequest, config: SlimConfig, speedup: float) -> SlimConfig:
+        """`config` solved for a FLOP speed-up of the prefill of `ready`, a draft's FLOPs included.
+
+        Raises:
+            ConfigError: the target is out of reach.
+        """
+        return self.outside.at_budget(ready, config, speedup)
 
     def compare(self, request: Request, stop: threading.Event | None = None) -> Iterator[Event]:
         """Events of the full run, then of the pruned run, then `Compared` if both finished.
@@ -171,6 +185,10 @@ class SlimEngine:
         request = RunRequest((unit + "\n") * (1 + tokens // 200), "What?", config, max_new_tokens=4, ignore_eos=True)
         for _ in self.compare(request):
             pass
+        if self.outside.draft is not None:
+            drafted = self.prepare(request).under(published("specprefill", self.loaded.shape.layers))
+            for _ in self.run(drafted):
+                pass
 
     def _compare(self, ready: PromptRequest, stop: threading.Event | None) -> Iterator[Event]:
         finished: dict[str, Finished] = {}
@@ -200,7 +218,7 @@ class SlimEngine:
         tokens = len(ready.prompt)
         with self.turn.taken():
             began = time.monotonic() if began is None else began
-            run = SideRun(self.loaded, ready, side, side in self._warm, self._pool, reading)
+            run = SideRun(self.loaded, ready, side, side in self._warm, self._pool, self.outside, reading)
             outcome = "stopped"
             try:
                 for event in run.events():

@@ -37,6 +37,14 @@ class PromptReady(Event):
 
 
 @dataclass(frozen=True)
+class ScoredOutside(Event):
+    """Of scoring the prompt from outside the model, by a draft model above all, `done` of `total` steps are done."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class LayerDone(Event):
     """Layer `layer` of `layers` has been run (on a GPU: queued) over `alive` prompt tokens."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from collections.abc import Sequence as Tokens
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.marks import NO_MARKS, Marks
 from sliminfer.selectors import PromptView, check_method, make_selector, selector_class
 
+Found = TypeVar("Found")
+
 __all__ = ["LayerLoop", "LayerTick", "exhaust"]
 
 
@@ -41,8 +43,10 @@ class LayerLoop:
         question: Span | None = None,
         evidence: tuple[Span, ...] = (),
         marks: Marks = NO_MARKS,
+        outside: Tensor | None = None,
     ) -> None:
         self._model = model
+        self.outside = outside
         self.config = config
         self.question = question
         self.evidence = evidence
@@ -199,7 +203,7 @@ class LayerLoop:
         if seen:
             raise ConfigError(f"This cache already holds {seen} tokens from outside slim(): start from an empty cache.")
         blocks = BlockMap.of(tokens, self.config, self.question, self.marks)
-        prompt = PromptView(blocks, self.question, self.evidence, self.marks)
+        prompt = PromptView(blocks, self.question, self.evidence, self.marks, self.outside)
         selector = make_selector(self.config, prompt) if self.config.steps else None
         sequence = Sequence(prompt, self.config, selector, self._store(cache, prompt.blocks, depth))
         attach(cache, sequence)
@@ -221,11 +225,11 @@ class LayerLoop:
         return managed
 
 
-def exhaust(run: Generator[LayerTick, None, Tensor]) -> Tensor:
+def exhaust(run: Generator[Any, None, Found]) -> Found:
     """What `run` returns in the end, its ticks passed over."""
     while True:
         try:
             next(run)
         except StopIteration as done:
-            states: Tensor = done.value
-            return states
+            found: Found = done.value
+            return found

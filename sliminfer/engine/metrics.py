@@ -68,7 +68,10 @@ class RunMetrics:
         prompt_kv: bytes of the KV cache after prefill.
         peak_bytes: most memory taken above the loaded model at any time of the run.
         weights_bytes: bytes of the model's parameters.
-        prefill_flops: FLOPs of the prefill by `prefill_flops`.
+        prefill_flops: FLOPs of the prefill by `prefill_flops`, with `outside_flops`.
+        outside_s, outside_flops: seconds and FLOPs of scores from outside the model, part of `ttft_s` and
+            `prefill_flops`; a draft's weights are in `peak_bytes`.
+        note: why the method was left out, in a sentence; else empty.
         warm: whether the engine had run on this model and side before.
         read_tokens: prompt tokens that a reading gave, which this run did not read.
         reading_bytes: bytes of that reading.
@@ -98,6 +101,9 @@ class RunMetrics:
     reading_bytes: int = 0
     token_ids: tuple[int, ...] = ()
     first_logits: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    outside_s: float = 0.0
+    outside_flops: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Prefill:
         yield from self._layers(0, layer)
         with call.stopwatch.span("select", call.rows.hidden.device):
             selection = self._select(selector, layer, step)
-        call.steps, call.scorers = {}, {}
+        call.steps, call.scorers, call.behind = {}, {}, {}
         if selection is None:
             yield from self._layers(layer)
             return
@@ -68,7 +68,7 @@ class Prefill:
                 f"Method {self.config.method} reads nothing but the tokens that it keeps, and the others have no "
                 "logits: pass logits_to_keep=1."
             )
-        self.sequence.renumber(selection.kept)
+        self.sequence.begin_again(None if selector.keeps_positions else selection.kept)
         self.sequence.reach = self.sequence.rotated_to()
         chosen = embedded.at(selection.kept)
         del embedded
@@ -108,7 +108,8 @@ class Prefill:
         read = [] if scorers.before is None else [self.stack.has_run(call, scorers.before, alive)]
         if scorers.own:
             read.append(self.stack.about_to_run(call, index))
-        view = PruneView(step, self.sequence.prompt, alive, tuple(read))
+        behind = tuple(self.stack.has_run(call, layer, alive) for layer in call.behind[index])
+        view = PruneView(step, self.sequence.prompt, alive, tuple(read), behind)
         if self.call.look is not None:
             self.call.look(view)
         return view

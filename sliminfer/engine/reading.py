@@ -114,6 +114,13 @@ def reading_layer(config: SlimConfig, layers: int) -> int:
             f"Method {config.method} runs what it kept again from layer 0, so that a reading saves it nothing: ask "
             "afresh, or choose another method."
         )
+    if config.steps:
+        method, first = selector_class(config.method), config.steps[0].layer
+        if not first or method.looks_back(config, first):
+            raise ConfigError(
+                f"Method {config.method} reads more than a reading holds, scores from outside the model or of several "
+                "layers: ask afresh, or choose another method."
+            )
     return config.steps[0].layer if config.steps else layers
 
 

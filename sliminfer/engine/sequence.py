@@ -185,8 +185,11 @@ class Sequence:
                 found.append(torch.cat([kept.positions, back[back < kept.prompt]]).sort().values)
         return found
 
-    def renumber(self, chosen: Tensor) -> None:
-        """The prompt is from now on the tokens at `chosen`, at positions 0, 1, 2, ...; no layer has read them."""
+    def begin_again(self, chosen: Tensor | None) -> None:
+        """No layer has read anything. The prompt is from now on the tokens at `chosen`, at positions 0, 1, 2, ...
+
+        None leaves the tokens at the positions that they have.
+        """
         self.chosen = chosen
         self.kept = []
         self.store.forget()

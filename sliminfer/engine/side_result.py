@@ -146,6 +146,10 @@ def _figures(event: Finished) -> dict[str, Any]:
         "kernels": m.kernels,
         "warm": m.warm,
     }
+    if m.outside_flops or m.outside_s:
+        data |= {"outside_s": m.outside_s, "outside_flops": m.outside_flops}
+    if m.note:
+        data["note"] = m.note
     if event.side == "pruned":
         data["kept"] = [kept.to_dict() for kept in m.kept]
     return data

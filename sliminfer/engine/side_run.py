@@ -22,12 +22,14 @@ from sliminfer.engine.events import (
     FirstToken,
     LayerDone,
     PromptReady,
+    ScoredOutside,
     Side,
     Token,
 )
 from sliminfer.engine.loop import LayerLoop, LayerTick, exhaust
 from sliminfer.engine.meters import PeakMemory, Stopwatch, synchronize
 from sliminfer.engine.metrics import KeptAtLayer, KVBytes, RunMetrics
+from sliminfer.engine.outside import Outside
 from sliminfer.engine.reading import Reading
 from sliminfer.engine.request import PromptRequest
 from sliminfer.engine.sampling import Detokenizer, Sampler
@@ -51,12 +53,17 @@ class SideRun:
         side: Side,
         warm: bool,
         pool: HostPool,
+        outside: Outside,
         reading: Reading | None = None,
     ) -> None:
         self.loaded, self.request, self.side, self.warm = loaded, request, side, warm
         self.reading, self.read_tokens = reading, 0 if reading is None else len(reading)
         self.prompt, self.sampling = prompt, sampling = request.prompt, request.sampling
         self.config = request.pruning.config if side == "pruned" else SlimConfig(method="full")
+        self.outside, self.outside_s, self.outside_flops = outside, 0.0, 0.0
+        self.note = outside.why_not(request, self.config)
+        if self.note:
+            self.config = self.config.with_changes(steps=())
         self.cache = make_cache(
             self.config,
             loaded.shape.layers,
@@ -93,8 +100,7 @@ class SideRun:
         Between two events nothing of the run is in force: the listener, and the thread that asks for the next event,
         may do what they like with the model.
         """
-        pruning = self.request.pruning
-        self.loop = LayerLoop(self.loaded.model, self.config, self.prompt.question, pruning.evidence, pruning.marks)
+        self.loop = self._loop()
         with contextlib.closing(self._events()) as run:
             while True:
                 with ops.use_kernels(self.request.kernels, self.kernels_ran):
@@ -107,6 +113,10 @@ class SideRun:
                 if self.loaded.device.type == "cpu":
                     self.paused += time.perf_counter() - left
 
+    def _loop(self, scores: Tensor | None = None) -> LayerLoop:
+        pruning = self.request.pruning
+        return LayerLoop(self.loaded.model, self.config, self.prompt.question, pruning.evidence, pruning.marks, scores)
+
     def _events(self) -> Generator[Event, None, None]:
         device = self.loaded.device
         memory = PeakMemory(*self.loaded.devices)
@@ -114,6 +124,7 @@ class SideRun:
         synchronize(device)
         self.started, self.paused = time.perf_counter(), 0.0
         yield PromptReady(self.side, 0.0, self.prompt, self.request.tokenize_s, len(self.loop.layers))
+        yield from self._scored_outside()
         logits = self._logits((yield from self._prefill(ids)))
         sampler = Sampler(self.sampling.temperature, self.sampling.top_p, self.sampling.seed)
         token = sampler(logits)
@@ -133,6 +144,22 @@ class SideRun:
             yield from self._cache_news()
         metrics = self._metrics(tokens, token_at, first_logits, prompt_kv, memory.bytes())
         yield Finished(self.side, self.elapsed(), self.text, "eos" if self._ends(token) else "length", metrics)
+
+    def _scored_outside(self) -> Generator[Event, None, None]:
+        """Scores that the method takes from outside the model, within the clock of the time to first token."""
+        if self.outside.source(self.config) is None:
+            return
+        began, running = self.elapsed(), self.outside.scores(self.request, self.config)
+        while True:
+            try:
+                done, total = next(running)
+            except StopIteration as finished:
+                self.loop = self._loop(finished.value)
+                break
+            yield ScoredOutside(self.side, self.elapsed(), done, total)
+        synchronize(self.loaded.device)
+        self.outside_s = self.elapsed() - began
+        self.outside_flops = self.outside.flops(self.request, self.config)
 
     @property
     def _reads_back_late(self) -> bool:
@@ -173,7 +200,7 @@ class SideRun:
                 yield self._pruned(index)
 
     def _pruned(self, index: int) -> BlocksPruned:
-        tick, before = self.ticks[index], self.ticks[index - 1].alive
+        tick, before = self.ticks[index], self._before(index)
         assert tick.selection is not None
         scores, threshold = tick.selection.scores, tick.selection.threshold
         return BlocksPruned(
@@ -192,6 +219,10 @@ class SideRun:
     def _saved_flops(self) -> float:
         reading = self.reading
         return 0.0 if reading is None else read_flops(self.loaded.shape, len(reading), reading.layer)
+
+    def _before(self, index: int) -> int:
+        """Tokens that were there before the prune step at tick `index`."""
+        return self.ticks[index - 1].alive if index else len(self.prompt)
 
     def _held(self) -> KVBytes:
         """What the cache holds, and the hidden states that wait to be brought back at the layers they wait for."""
@@ -215,10 +246,14 @@ class SideRun:
         scored = [
             each
             for index, layer in zip(pruned, steps, strict=True)
-            for each in method.scorings(as_scored(self.config, layer, seeing), blocks, runs[index - 1])
+            for each in method.scorings_at(
+                layer, as_scored(self.config, layer, seeing), blocks, self._before(index)
+            )
         ]
         reads = method.query_window(self.config, blocks) > 0
         by = [scorers_of(layer, seeing, self.config.score_layer).layers(layer) if reads else () for layer in steps]
+        drafted = self.outside.source(self.config)
+        beside = self.outside.weights_bytes if drafted is not None and drafted.needs_draft else 0
         decode_s = token_at[-1] - token_at[0]
         return RunMetrics(
             method=self.config.method,
@@ -233,9 +268,9 @@ class SideRun:
             kept=tuple(_kept(self.ticks[index], chose) for index, chose in zip(pruned, by, strict=True)),
             kv=self._held(),
             prompt_kv=prompt_kv,
-            peak_bytes=peak_bytes,
+            peak_bytes=peak_bytes + beside,
             weights_bytes=self.loaded.weights_bytes,
-            prefill_flops=prefill_flops(self.loaded.shape, runs, scored) - self._saved_flops,
+            prefill_flops=prefill_flops(self.loaded.shape, runs, scored) - self._saved_flops + self.outside_flops,
             device=self.loaded.device_name,
             dtype=self.loaded.dtype_name,
             attention=self.loaded.attention,
@@ -245,6 +280,9 @@ class SideRun:
             reading_bytes=0 if self.reading is None else self.reading.nbytes,
             token_ids=tuple(tokens),
             first_logits=first_logits,
+            outside_s=self.outside_s,
+            outside_flops=self.outside_flops,
+            note=self.note,
         )
 
 

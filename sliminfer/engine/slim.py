@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sliminfer.engine.doors import Handler, inside
@@ -31,6 +31,7 @@ def slim(
     kernels: str = "auto",
     keep: tuple[Span, ...] = (),
     drop: tuple[Span, ...] = (),
+    outside: Tensor | None = None,
 ) -> Iterator[LayerLoop]:
     """Within the block, prefills of `model` prune by `config`; outside it the model is as it was.
 
@@ -44,6 +45,8 @@ def slim(
         question: half-open token span of the question in the prompts to come, always kept; `question_span` gives it
             for a chat.
         evidence: token spans that hold the answer, read by the oracle method only.
+        outside: score of each token of the prompt to come by somebody else than the model, fp32 [N], read by methods
+            that prune before layer 0.
         kernels: "auto" (Triton on a GPU, torch elsewhere), "torch" or "triton".
         keep: half-open token spans that no prune step drops, such as the system prompt or tool definitions.
         drop: token spans that go no further than the first prune step, for experiments; see `Marks`.
@@ -53,7 +56,7 @@ def slim(
             asked for where it cannot run.
         ModelError: the model's family is not supported.
     """
-    loop = LayerLoop(model, config, question, evidence, Marks(keep, drop))
+    loop = LayerLoop(model, config, question, evidence, Marks(keep, drop), outside)
     doors: list[tuple[nn.Module, str, Handler]] = [(loop.decoder, "forward", DecoderForward(loop))]
     for above in _above(model, loop.decoder):
         doors.append((above, "forward", ModelForward()))

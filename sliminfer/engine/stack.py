@@ -53,6 +53,7 @@ class Call:
         stopwatch: collects the time of scoring and pruning under "select".
         look: is shown the state before each prune layer of a prefill.
         scorers: who scores each of them.
+        behind: the layers before each of them that its method reads besides.
         tails: by layer, the last rows as they entered it, of the layers that score.
         masks: of this prefill's layers with a window, by window and the number of rows, which tells the rows.
     """
@@ -66,6 +67,7 @@ class Call:
     look: Look | None = None
     steps: dict[int, PruneStep] = field(default_factory=dict)
     scorers: dict[int, Scorers] = field(default_factory=dict)
+    behind: dict[int, tuple[int, ...]] = field(default_factory=dict)
     tails: dict[int, Rows] = field(default_factory=dict)
     masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
 
@@ -154,12 +156,16 @@ class Stack:
                 mask = mask if mask is None else mask.to(rows.hidden.device)
         call.rows = self.step(index, rows, mask, call.cache, call.result == "last" and index == call.depth - 1)
 
-    def alone(self, index: int, rows: Rows) -> Rows:
-        """`rows` as they leave layer `index` when it reads them alone, with no cache behind."""
-        mask = None
-        if self._needs_mask(index, len(rows), prefill=True):
-            mask = self._mask(index, rows.positions, rows.positions, rows.hidden)
-        return self.step(index, rows, mask, None)
+    def alone(self, index: int, rows: Rows, cache: Cache | None = None, last_row: bool = False) -> Rows:
+        """`rows`, or the last of them, as they leave layer `index` when it reads them alone.
+
+        `cache` holds what it has read before them, all positions from 0 on, and takes them up; None for nothing.
+        """
+        behind, mask = 0 if cache is None else cache.get_seq_length(index), None
+        if self._needs_mask(index, len(rows), prefill=not behind):
+            before = torch.arange(behind, device=rows.positions.device)
+            mask = self._mask(index, rows.positions, torch.cat([before, rows.positions]), rows.hidden)
+        return self.step(index, rows, mask, cache, last_row)
 
     def step(self, index: int, rows: Rows, mask: Tensor | None, cache: Cache | None, last_row: bool = False) -> Rows:
         """`rows`, or the last of them, as they leave layer `index`, whose keys and values went to `cache`."""
@@ -231,20 +237,28 @@ class Stack:
         seeing = self.seeing if reads else None  # whoever asks no queries can choose anywhere
         call.steps = {step.layer: step for step in steps if step.layer < call.depth}
         call.scorers = {layer: scorers_of(layer, seeing, config.score_layer) for layer in call.steps}
+        for layer in call.steps:
+            back = selector.looks_back(config, layer)
+            before = [each for each in (range(layer) if seeing is None else seeing) if each < layer]
+            call.behind[layer] = tuple(before[-back:] if back else ())
 
     def set_aside(self, call: Call, index: int) -> None:
         """Remember the last rows, which score, as they enter layer `index`, if a step to come is scored by it."""
         sequence = call.sequence
-        if all(index != scorers.before for scorers in call.scorers.values()):
+        if all(index not in self._scoring(call, layer) for layer in call.steps):
             return
         assert sequence.selector is not None
         window = sequence.selector.query_window(sequence.config, sequence.prompt.blocks)
         last = call.rows.between(slice(-max(1, window), None))
         call.tails[index] = last.with_hidden(last.hidden.clone())
 
+    def _scoring(self, call: Call, layer: int) -> tuple[int | None, ...]:
+        """The layers before prune layer `layer` that are read for it."""
+        return (call.scorers[layer].before, *call.behind[layer])
+
     def keep_tails(self, call: Call, index: int, kept: Tensor) -> None:
         """After the prune step at `index`, of the last rows that score later steps leave those at positions `kept`."""
-        later = {scorers.before for layer, scorers in call.scorers.items() if layer > index}
+        later = {scorer for layer in call.steps if layer > index for scorer in self._scoring(call, layer)}
         for scorer in call.tails.keys() & later:
             tail = call.tails[scorer]
             call.tails[scorer] = tail.at(torch.isin(tail.positions, kept).nonzero()[:, 0])

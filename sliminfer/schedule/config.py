@@ -25,6 +25,7 @@ ScoreLayer = Literal["previous", "own", "both"]
 class PruneStep:
     """At `layer` (0-based), hidden states of only `keep` of the prompt go on.
 
+    Before layer 0 nothing of the model has run: a step there is for methods whose scores come from outside it.
     `keep` is a fraction of the prompt in (0, 1] when it is a float, an absolute token count when it is an
     int of at least 2; both are rounded up to whole blocks.
     """
@@ -33,10 +34,8 @@ class PruneStep:
     keep: float | int
 
     def __post_init__(self) -> None:
-        if isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 1:
-            raise ConfigError(
-                f"Prune layer {self.layer!r} is not a whole number of at least 1: layer 0 always sees the whole prompt."
-            )
+        if isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 0:
+            raise ConfigError(f"Prune layer {self.layer!r} is not a whole number of at least 0.")
         number = isinstance(self.keep, int | float) and not isinstance(self.keep, bool)
         if not number or (isinstance(self.keep, float) and not math.isfinite(self.keep)):
             raise ConfigError(f"Keep {self.keep!r} is not a number: give a fraction such as 0.25 or a token count.")
@@ -186,7 +185,7 @@ class SlimConfig:
         """The steps moved to where one of the layers `seeing` can choose (see `preset`); of several, the last."""
         if not seeing:
             return self
-        moved = {layer: PruneStep(layer, step.keep) for step in self.steps for layer in [_behind(step.layer, seeing)]}
+        moved = {layer: PruneStep(layer, step.keep) for step in self.steps for layer in [_behind(step.layer, seeing) if step.layer else 0]}
         return self.with_changes(steps=tuple(moved[layer] for layer in sorted(moved)))
 
     def to_dict(self) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def scorers_of(layer: int, seeing: Sequence[int] | None, asked: ScoreLayer) -> S
     Raises:
         ConfigError: no layer up to `layer` sees the whole prompt.
     """
+    if not layer:
+        return Scorers(None, False)  # nothing of the model has run: scores come from outside it
     if seeing is None:
         return Scorers(None if asked == "own" else layer - 1, asked != "previous")
     before = max((each for each in seeing if each < layer), default=None)

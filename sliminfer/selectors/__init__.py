@@ -9,15 +9,22 @@ from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.presets import DEFAULT_PRESET, rule_of
 from sliminfer.selectors.adaptive import Adaptive
+from sliminfer.selectors.asl import Asl
 from sliminfer.selectors.base import Attention, PrefillPlan, PromptView, PruneView, Selection, Selector
+from sliminfer.selectors.bm25 import Bm25
+from sliminfer.selectors.claa import Claa
+from sliminfer.selectors.drafted import Drafted
 from sliminfer.selectors.fastkv import FastKV
 from sliminfer.selectors.full import Full
 from sliminfer.selectors.gemfilter import GemFilter
+from sliminfer.selectors.keydiff import KeyDiff
 from sliminfer.selectors.lazyllm import LazyLLM
 from sliminfer.selectors.oracle import Oracle
 from sliminfer.selectors.random import Random
 from sliminfer.selectors.scoring_rule import ScoringRule
+from sliminfer.selectors.selfdraft import SelfDraft
 from sliminfer.selectors.sliminfer import SlimInfer
+from sliminfer.selectors.specprefill import SpecPrefill
 from sliminfer.selectors.streaming import Streaming
 
 __all__ = [
@@ -36,7 +43,11 @@ __all__ = [
 ]
 
 ENTRY_POINTS = "sliminfer.methods"  # the group under which a package names its methods, each as NAME = "MODULE:CLASS"
-_OWN = (Full, SlimInfer, Adaptive, FastKV, LazyLLM, GemFilter, Streaming, Random, Oracle)
+_OWN = (
+    Full, SlimInfer, Adaptive, Drafted, SelfDraft,
+    SpecPrefill, Bm25, Claa, Asl, FastKV, LazyLLM, GemFilter, KeyDiff, Streaming,
+    Random, Oracle,
+)  # fmt: skip
 _METHODS: dict[str, type[Selector]] = {method.name: method for method in _OWN}
 _STUDIES: dict[str, type[Selector]] = {ScoringRule.name: ScoringRule}  # no methods to choose, but named in records
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from sliminfer.schedule.config import PruneStep, SlimConfig
-from sliminfer.selectors.base import PruneView, Selection, at_depth, check_share
+from sliminfer.selectors.base import PruneView, Selection, at_depth
+from sliminfer.selectors.options import check_share
 from sliminfer.selectors.sliminfer import SlimInfer, SlimInferKnobs
 
 
@@ -46,6 +47,7 @@ class Adaptive(SlimInfer):
     name: ClassVar[str] = "adaptive"
     paper: ClassVar[str] = "an extension of ours to SlimInfer, arXiv 2508.06447"
     knobs: ClassVar[type[Any]] = AdaptiveKnobs
+    own_budget: ClassVar[bool] = True
     usual: ClassVar[float] = 0.5  # the bounds are twice the paper's keeps
 
     @classmethod

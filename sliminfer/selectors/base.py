@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import Scoring
 from sliminfer.schedule.marks import NO_MARKS, Marks
 from sliminfer.schedule.sight import as_scored
+from sliminfer.selectors.sources import Source
 
 Knobs = TypeVar("Knobs")
 
@@ -29,12 +30,14 @@ class PromptView:
         question: token span of the question, if known.
         evidence: token spans that hold the answer; known in evaluation only, for the oracle.
         marks: token spans that are to be kept or dropped whatever they score; `blocks` follows them.
+        outside: score of each token by somebody else than the model, a draft model or a search, fp32 [N].
     """
 
     blocks: BlockMap
     question: Span | None = None
     evidence: tuple[Span, ...] = ()
     marks: Marks = NO_MARKS
+    outside: Tensor | None = field(default=None, compare=False)
 
     @property
     def tokens(self) -> int:
@@ -65,13 +68,15 @@ class PruneView:
         prompt: the prompt as a whole.
         alive: original positions of the keys, int64 [n]; in prefill those still alive, ascending.
         layers: the layers whose attention may be read, by `config.score_layer`: the layer just run, the
-            pruning layer, or both in this order.
+            pruning layer, or both in this order; before layer 0 that layer alone.
+        behind: the layers run before the step, the last one last, as many as the method's `looks_back` says.
     """
 
     step: PruneStep
     prompt: PromptView
     alive: Tensor
     layers: tuple[Attention, ...]
+    behind: tuple[Attention, ...] = ()
 
     def queries(self, window: int) -> Tensor:
         """The queries of the last `window` positions, for a method that reads one layer."""
@@ -133,6 +138,8 @@ class Selector(ABC):
         knobs: frozen dataclass of the method's own options, which checks itself; read with `read_knobs`.
         one_step: whether the method prunes at a single layer.
         two_pass: whether the kept tokens run again from layer 0, at new positions 0, 1, 2, ...
+        keeps_positions: whether a method of two passes leaves the tokens at the positions that they had.
+        own_budget: whether the method decides how much it spends, so that `plan` says the most.
         revives: whether dropped tokens are stored and `revive` may bring them back in decode.
         usual: share of its published keeps that goes on as a rule: less than 1 where they are upper bounds.
     """
@@ -142,6 +149,8 @@ class Selector(ABC):
     knobs: ClassVar[type[Any]] = NoKnobs
     one_step: ClassVar[bool] = False
     two_pass: ClassVar[bool] = False
+    keeps_positions: ClassVar[bool] = False
+    own_budget: ClassVar[bool] = False
     revives: ClassVar[bool] = False
     usual: ClassVar[float] = 1.0
 
@@ -167,6 +176,21 @@ class Selector(ABC):
                 f"Method {cls.name} prunes once, but {len(config.steps)} prune steps are given: "
                 "leave one, as in 4:0.25."
             )
+        if config.steps and not config.steps[0].layer and cls.source(config) is None:
+            raise ConfigError(
+                f"Prune layer 0 is not for method {cls.name}: layer 0 always sees the whole prompt, unless the scores "
+                "come from outside the model, as those of specprefill and bm25 do."
+            )
+
+    @classmethod
+    def source(cls, config: SlimConfig) -> Source | None:
+        """Who scores the prompt's tokens before the model runs; None where the model itself does."""
+        return None
+
+    @classmethod
+    def looks_back(cls, config: SlimConfig, layer: int) -> int:
+        """How many layers before prune layer `layer` the method reads, in `PruneView.behind`."""
+        return 0
 
     @classmethod
     def query_window(cls, config: SlimConfig, blocks: BlockMap) -> int:
@@ -178,6 +202,11 @@ class Selector(ABC):
         """What one `select` among `alive` tokens scores."""
         window = cls.query_window(config, blocks)
         return (Scoring(window, alive, config.score_layer == "own"),) if window else ()
+
+    @classmethod
+    def scorings_at(cls, layer: int, config: SlimConfig, blocks: BlockMap, alive: int) -> tuple[Scoring, ...]:
+        """What has been scored for a choice before `layer`: nothing before layer 0, where scores come from outside."""
+        return cls.scorings(config, blocks, alive) if layer else ()
 
     @abstractmethod
     def select(self, view: PruneView) -> Selection | None:
@@ -211,7 +240,7 @@ class Selector(ABC):
             if layer in steps:
                 before, alive = alive, cls.tokens_after(steps[layer], blocks, alive)
                 if alive < before:
-                    scored.extend(cls.scorings(as_scored(config, layer, seeing), blocks, before))
+                    scored.extend(cls.scorings_at(layer, as_scored(config, layer, seeing), blocks, before))
             runs.append(alive)
         if cls.two_pass and scored:
             return PrefillPlan((blocks.tokens,) * config.steps[0].layer + (alive,) * layers, tuple(scored))
@@ -231,12 +260,6 @@ def read_options(kind: type[Knobs], options: Mapping[str, Any], owner: str) -> K
             choice = f"known are {', '.join(known)}" if known else "it has none"
             raise ConfigError(f"{owner} has no option {name!r}: {choice}.")
     return kind(**options)
-
-
-def check_share(name: str, value: object) -> None:
-    """Raise ConfigError where option `name` is no number between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-        raise ConfigError(f"Option {name} is {value!r}: it is a share between 0 and 1.")
 
 
 def at_depth(depth: float, layers: int) -> int:

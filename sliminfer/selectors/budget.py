@@ -72,7 +72,7 @@ def at_flop_budget(
         raise ConfigError(f"Method {config.method} has no prune step whose keep could be solved for: give one.")
     reach, best, likeness = 1.0, None, 0.0
     for moved in _moved_down(config, shape):
-        if moved.steps[0].layer / config.steps[0].layer <= likeness:
+        if _depth_left(moved, config) <= likeness:
             break  # the layers alone make it, and all that follow, less like the published schedule
         turned = _turned(moved, 2.0, prompt_tokens, question, marks)
         hardest = flop_speedup(turned, shape, prompt_tokens, question, marks)
@@ -112,7 +112,13 @@ def _likeness(solved: SlimConfig, config: SlimConfig, prompt_tokens: int) -> flo
     tokens = [[step.budget_tokens(prompt_tokens) for step in each.steps] for each in (solved, config)]
     usual: float = selector_class(config.method).usual
     keeps: list[float] = [left / (usual * published) for left, published in zip(*tokens, strict=True)]
-    return min([1.0, solved.steps[0].layer / config.steps[0].layer, *keeps])
+    return min([1.0, _depth_left(solved, config), *keeps])
+
+
+def _depth_left(moved: SlimConfig, config: SlimConfig) -> float:
+    """The share that is left of the first prune layer of `config`; all of it where that is before layer 0."""
+    first = config.steps[0].layer
+    return moved.steps[0].layer / first if first else 1.0
 
 
 def _moved_down(config: SlimConfig, shape: ModelShape) -> Iterator[SlimConfig]:

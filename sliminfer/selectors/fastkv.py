@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors.base import PruneView, at_depth, read_knobs
-from sliminfer.selectors.tokenwise import TokenSelector, attention_received, check_pool
+from sliminfer.selectors.options import check_pool
+from sliminfer.selectors.tokenwise import TokenSelector, attention_received
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors.base import PruneView, at_depth, read_knobs
-from sliminfer.selectors.tokenwise import TokenSelector, check_pool
+from sliminfer.selectors.options import check_pool
+from sliminfer.selectors.tokenwise import TokenSelector
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.flops import Scoring
 from sliminfer.schedule.presets import DEFAULT_PRESET
-from sliminfer.selectors.base import Attention, PromptView, PruneView, check_share, read_knobs
+from sliminfer.selectors.base import Attention, PromptView, PruneView, read_knobs
 from sliminfer.selectors.blockwise import BlockSelector
+from sliminfer.selectors.options import check_share
 
 # In this order they carry a score fifteen blocks far on either side, each block's share being that of its distance.
 _STRIDES = (1, 2, 4, 8)

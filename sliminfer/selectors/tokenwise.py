@@ -8,7 +8,6 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from sliminfer.errors import ConfigError
 from sliminfer.ops.softmax import PLAIN, Softmax, softmax_beside
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import PruneStep, SlimConfig
@@ -91,9 +90,3 @@ def attention_received(queries: Tensor, keys: Tensor, softmax: Softmax = PLAIN) 
 def _later(window: int, count: int, device: torch.device) -> Tensor:
     """Which of `count` keys come after each of the last `window` positions [window, count]."""
     return torch.ones(window, count, dtype=torch.bool, device=device).triu(count - window + 1)
-
-
-def check_pool(pool: int) -> None:
-    """Raise ConfigError where `pool` is no window that can be centred on a token."""
-    if isinstance(pool, bool) or not isinstance(pool, int) or pool < 1 or pool % 2 == 0:
-        raise ConfigError(f"Option pool is {pool!r}: it must be an odd number of tokens, 1 for no pooling.")

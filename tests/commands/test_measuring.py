@@ -17,7 +17,7 @@ ASKED = Asked(
 OTHER: dict[str, Any] = {
     "suite": "quote", "context": "8192", "examples": 51, "seed": 1, "model": "smollm2", "filler": Path("book.txt"),
     "data": Path("elsewhere"), "download": True, "device": "cpu", "dtype": "float32", "attention": "eager",
-    "packed": True,
+    "packed": True, "draft": "smollm2",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from sliminfer.errors import ConfigError
 from sliminfer.schedule.blocks import BlockMap, to_ranges
 from sliminfer.schedule.config import PruneStep, SlimConfig, parse_steps
 from sliminfer.schedule.presets import PRESETS
+from sliminfer.selectors import check_method
 
 keeps = st.one_of(st.floats(0.01, 1.0), st.integers(2, 5000))
 
@@ -94,7 +95,8 @@ def test_presets_fit_models_of_any_depth(name: str, layers: int) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: PruneStep(0, 0.5), "layer 0 always sees the whole prompt"),
+        (lambda: check_method(SlimConfig((PruneStep(0, 0.5),))), "layer 0 always sees the whole prompt"),
+        (lambda: PruneStep(-1, 0.5), "not a whole number"),
         (lambda: PruneStep(2.5, 0.5), "not a whole number"),  # type: ignore[arg-type]
         (lambda: PruneStep(2, 0.0), "between 0 and 1"),
         (lambda: PruneStep(2, 1.5), "between 0 and 1"),

@@ -26,6 +26,8 @@ def case(method: str, steps: tuple[PruneStep, ...] = TWICE, **options: Any) -> S
 # What a method is tested with where its own defaults are no test: on prompts as short as these.
 OPTIONS: dict[str, dict[str, Any]] = {
     "adaptive": {"mass": 0.5, "least": 0.1},
+    "asl": {"pool": 3, "settled": 1.0, "window": 2},
+    "claa": {"pool": 3, "layers": 2},
     "fastkv": {"pool": 3},
     "random": {"seed": 3},
 }
@@ -33,11 +35,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def case_of(method: str) -> SlimConfig:
     """What the matrix runs `method` with."""
-    return case(method, ONCE if selector_class(method).one_step else TWICE, **OPTIONS.get(method, {}))
+    config = case(method, ONCE if selector_class(method).one_step else TWICE, **OPTIONS.get(method, {}))
+    if selector_class(method).source(config) is None:
+        return config
+    return config.with_changes(steps=(PruneStep(0, config.steps[0].keep), *config.steps[1:]))
 
 
 # Every method that there is goes through all tests of the matrix.
 CASES = tuple(case_of(method) for method in available() if method != "full")
+
+
+def outside(tokens: int) -> Tensor:
+    """Scores from outside the model, as good as any [tokens]."""
+    return torch.rand(tokens, generator=torch.Generator().manual_seed(11))
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ def run(model: Any, ids: Tensor, follow: Tensor, config: SlimConfig) -> Run:
     """Prefill `ids` [1, N], then append the tokens of `follow` [1, k] one by one."""
     cache = DynamicCache()
     logits, kept = [], []
-    with torch.inference_mode(), slim(model, config, evidence=EVIDENCE) as loop:
+    with torch.inference_mode(), slim(model, config, evidence=EVIDENCE, outside=outside(ids.shape[1])) as loop:
         for part in (ids, *follow.split(1, dim=1)):
             logits.append(model(part, past_key_values=cache, logits_to_keep=1).logits[0, -1])
             kept.append([positions.clone() for positions in loop.kept_positions(cache)])
@@ -67,7 +77,7 @@ def run(model: Any, ids: Tensor, follow: Tensor, config: SlimConfig) -> Run:
 def expected(model: Any, ids: Tensor, follow: Tensor, config: SlimConfig, found: Run) -> Tensor:
     """What the stock model says where it may see exactly what `found` saw [calls, vocabulary]."""
     prompt = ids.shape[1]
-    if selector_class(config.method).two_pass:
+    if selector_class(config.method).two_pass and not selector_class(config.method).keeps_positions:
         chosen = found.kept[0][0]
         with torch.inference_mode():
             short: Tensor = model(torch.cat([ids[:, chosen], follow], 1), use_cache=False).logits[0]

@@ -70,7 +70,8 @@ def test_no_other_layers_stray_less_from_the_published_schedule(method: str, spe
             after.budget_tokens(tokens) / tokens / (usual * float(before.keep))
             for after, before in zip(solved.steps, start.steps, strict=True)
         ]
-        return min([1.0, solved.steps[0].layer / start.steps[0].layer, *shares])
+        depth = solved.steps[0].layer / start.steps[0].layer if start.steps[0].layer else 1.0
+        return min([1.0, depth, *shares])
 
     chosen = at_flop_budget(start, DEMO, tokens, speedup)
     moved = start.steps[0].layer - chosen.steps[0].layer

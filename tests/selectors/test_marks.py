@@ -17,7 +17,7 @@ from sliminfer.schedule.marks import Marks
 from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors import selector_class
 from sliminfer.selectors.budget import at_flop_budget, flop_speedup
-from tests.selectors.cases import CASES, EVIDENCE
+from tests.selectors.cases import CASES, EVIDENCE, outside
 from tests.tiny import tiny_model, token_ids
 
 TOKENS, QUESTION = 131, (118, 126)
@@ -50,7 +50,9 @@ def test_marked_spans_fare_as_marked_and_as_planned(
     config = config.with_changes(steps=steps)
     blocks = BlockMap.of(TOKENS, config, QUESTION, marks)
     model, cache = tiny_model(), DynamicCache()
-    with torch.inference_mode(), slim(model, config, QUESTION, EVIDENCE, keep=marks.keep, drop=marks.drop) as loop:
+    with torch.inference_mode(), slim(
+        model, config, QUESTION, EVIDENCE, keep=marks.keep, drop=marks.drop, outside=outside(TOKENS)
+    ) as loop:
         model(token_ids(TOKENS), past_key_values=cache, logits_to_keep=1)
         kept = [set(held.tolist()) for held in loop.kept_positions(cache)]
         model(token_ids(1), past_key_values=cache)  # what a method brings back is not what is to stay away
@@ -64,7 +66,7 @@ def test_marked_spans_fare_as_marked_and_as_planned(
     for held in (*kept[first:], *later[first:]):
         assert not gone & held
     planned = selector_class(config.method).plan(config, blocks, len(kept)).layer_runs[-len(kept) :]
-    if config.method == "adaptive":
+    if selector_class(config.method).own_budget:
         assert all(len(held) <= count for held, count in zip(kept, planned, strict=True))
     else:
         assert [len(held) for held in kept] == list(planned)
@@ -75,7 +77,9 @@ def test_where_kept_spans_exceed_the_budget_they_alone_go_on(config: SlimConfig)
     tight = config.with_changes(steps=tuple(PruneStep(step.layer, 0.01) for step in config.steps))
     blocks = BlockMap.of(TOKENS, tight, QUESTION, Marks(keep=((20, 90),)))
     cache, model = DynamicCache(), tiny_model()
-    with torch.inference_mode(), slim(model, tight, QUESTION, EVIDENCE, keep=((20, 90),)) as loop:
+    with torch.inference_mode(), slim(
+        model, tight, QUESTION, EVIDENCE, keep=((20, 90),), outside=outside(TOKENS)
+    ) as loop:
         model(token_ids(TOKENS), past_key_values=cache, logits_to_keep=1)
         last = loop.kept_positions(cache)[-1].tolist()
     assert last == sorted(positions(tuple(map(blocks.span, blocks.forced))))

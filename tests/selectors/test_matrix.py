@@ -9,7 +9,7 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from sliminfer.engine.engine import SlimEngine
-from sliminfer.engine.loop import LayerLoop
+from sliminfer.engine.loop import LayerLoop, exhaust
 from sliminfer.engine.request import RunRequest
 from sliminfer.engine.result import RunResult
 from sliminfer.engine.slim import slim
@@ -18,7 +18,7 @@ from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import prefill_flops
 from sliminfer.selectors import available, selector_class
-from tests.selectors.cases import CASES, EVIDENCE, expected, run
+from tests.selectors.cases import CASES, EVIDENCE, expected, outside, run
 from tests.tiny import tiny_loaded, tiny_model, token_ids
 
 methods = pytest.mark.parametrize("config", CASES, ids=lambda config: config.method)
@@ -60,7 +60,7 @@ def test_survivors_are_ordered_nested_within_budget_and_hold_what_is_forced(conf
     model, method = tiny_model(), selector_class(config.method)
     question, blocks = (40, 45), BlockMap.of(tokens, config, (40, 45))
     cache = DynamicCache()
-    with torch.inference_mode(), slim(model, config, question, EVIDENCE) as loop:
+    with torch.inference_mode(), slim(model, config, question, EVIDENCE, outside=outside(tokens)) as loop:
         model(token_ids(tokens), past_key_values=cache, logits_to_keep=1)
     kept = [positions.tolist() for positions in loop.kept_positions(cache)]
     forced = {i for block in blocks.forced for i in range(*blocks.span(block))}
@@ -70,7 +70,7 @@ def test_survivors_are_ordered_nested_within_budget_and_hold_what_is_forced(conf
         assert forced | set(range(*question)) <= set(positions) <= above
         above = set(positions)
     planned = method.plan(config, blocks, len(kept)).layer_runs[-len(kept) :]
-    exact = config.method != "adaptive"
+    exact = not method.own_budget
     assert all(len(p) == n if exact else len(p) <= n for p, n in zip(kept, planned, strict=True))
 
 
@@ -81,7 +81,7 @@ def test_keeping_everything_is_the_stock_model_bit_for_bit(config: SlimConfig, a
     options = {"mass": 1.0} if config.method == "adaptive" else {}
     whole = config.with_changes(steps=tuple(PruneStep(step.layer, 1.0) for step in config.steps), options=options)
     stock = generate(model, ids)
-    with slim(model, whole, evidence=EVIDENCE):
+    with slim(model, whole, evidence=EVIDENCE, outside=outside(77)):
         assert generate(model, ids) == stock
 
 
@@ -90,7 +90,7 @@ def test_keeping_everything_is_the_stock_model_bit_for_bit(config: SlimConfig, a
 def test_short_prompts_are_the_stock_model_bit_for_bit(config: SlimConfig, tokens: int) -> None:
     model, ids = tiny_model(), token_ids(tokens)
     stock = generate(model, ids)
-    with slim(model, config, evidence=((0, 1),)):
+    with slim(model, config, evidence=((0, 1),), outside=outside(tokens)):
         assert generate(model, ids) == stock
 
 
@@ -98,7 +98,7 @@ def test_short_prompts_are_the_stock_model_bit_for_bit(config: SlimConfig, token
 def test_stopping_at_any_layer_leaves_nothing_behind(config: SlimConfig) -> None:
     model, ids = tiny_model(), token_ids(80)
     found = run(model, ids, FOLLOW, config)
-    loop = LayerLoop(model, config, evidence=EVIDENCE)
+    loop = LayerLoop(model, config, evidence=EVIDENCE, outside=outside(80))
     with torch.inference_mode():
         hidden = loop.decoder.embed_tokens(ids)
         total = len(list(loop.run(hidden, DynamicCache())))
@@ -114,7 +114,7 @@ def test_stopping_at_any_layer_leaves_nothing_behind(config: SlimConfig) -> None
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_generate_under_slim_continues_the_pruned_prompt(config: SlimConfig, attention: str) -> None:
     model, ids = tiny_model(attention=attention), token_ids(96)
-    with slim(model, config, evidence=EVIDENCE):
+    with slim(model, config, evidence=EVIDENCE, outside=outside(96)):
         tokens, logits = generate(model, ids)
     follow = torch.tensor([tokens[96:-1]])
     found = run(model, ids, follow, config)
@@ -126,24 +126,29 @@ def test_generate_under_slim_continues_the_pruned_prompt(config: SlimConfig, att
 @methods
 @pytest.mark.parametrize("active", [None, 0.6])
 def test_the_engine_says_what_generate_says_and_its_figures_add_up(config: SlimConfig, active: float | None) -> None:
-    loaded = tiny_loaded()
+    loaded, small = tiny_loaded(), tiny_loaded("qwen3", layers=1, seed=4)
     document, question = "The lamp of the north tower was lit at nine. " * 12, "When was the lamp lit?"
     wide = config.with_changes(active=active)
     request = RunRequest(document, question, wide, max_new_tokens=5, ignore_eos=True, evidence=((60, 80),))
-    result = RunResult.of(SlimEngine(loaded).run(request))
+    engine = SlimEngine(loaded, draft=small)
+    result = RunResult.of(engine.run(request))
     assert result.failed == {}
     metrics = result.finished["pruned"].metrics
     prompt = build_prompt(loaded.tokenizer, document, question)
+    ready = engine.prepare(request)
     ids = torch.tensor([prompt.ids])
     evidence = (prompt.token_range(60, 80),)
     if active is None:
-        with torch.inference_mode(), slim(loaded.model, config, prompt.question, evidence):
+        with torch.inference_mode():
+            scores = exhaust(engine.outside.scores(ready, config))
+        with torch.inference_mode(), slim(loaded.model, config, prompt.question, evidence, outside=scores):
             tokens, _ = generate(loaded.model, ids, 5)
         assert list(metrics.token_ids) == tokens[len(prompt) :]
     method = selector_class(config.method)
     plan = method.plan(config, BlockMap.of(len(prompt), config, prompt.question), loaded.shape.layers)
-    planned = prefill_flops(loaded.shape, plan.layer_runs, plan.scored)
-    if config.method == "adaptive":
+    planned = prefill_flops(loaded.shape, plan.layer_runs, plan.scored) + engine.outside.flops(ready, config)
+    assert metrics.note == ""
+    if method.own_budget:
         assert metrics.prefill_flops <= planned
     else:
         assert metrics.prefill_flops == planned

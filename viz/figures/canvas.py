@@ -80,13 +80,15 @@ class Canvas:
         self._draw.polygon([(x * SCALE, y * SCALE) for x, y in points], colour)
 
     def dot(self, x: float, y: float, role: str, radius: float, symbol: str = "circle") -> None:
-        """A marker: circle, square, diamond or cross."""
+        """A marker: circle, square, diamond, triangle or cross."""
         fill, edge = rgb(getattr(self.palette, role)), rgb(self.palette.surface)
         x, y, r = x * SCALE, y * SCALE, radius * SCALE
         if symbol == "square":
             self._draw.rectangle((x - r, y - r, x + r, y + r), fill, edge, SCALE)
         elif symbol == "diamond":
             self._draw.polygon([(x, y - 1.3 * r), (x + 1.3 * r, y), (x, y + 1.3 * r), (x - 1.3 * r, y)], fill, edge)
+        elif symbol == "triangle":
+            self._draw.polygon([(x, y - 1.3 * r), (x + 1.2 * r, y + r), (x - 1.2 * r, y + r)], fill, edge)
         elif symbol == "cross":
             for dx in (1, -1):
                 self._draw.line((x - dx * r, y - r, x + dx * r, y + r), fill, 2 * SCALE)

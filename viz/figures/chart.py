@@ -14,7 +14,7 @@ from viz.figures.words import escape
 
 Values: TypeAlias = NDArray[np.float64]
 Dash = Literal["solid", "dash", "dot"]
-Symbol = Literal["circle", "square", "diamond", "cross"]
+Symbol = Literal["circle", "square", "diamond", "triangle", "cross"]
 
 
 @dataclass(frozen=True)

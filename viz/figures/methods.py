@@ -200,10 +200,17 @@ _KNOWN: dict[str, tuple[str, Symbol]] = {
     "oracle": ("violet", "diamond"),
     "sliminfer": ("kept", "circle"),
     "adaptive": ("sky", "diamond"),
+    "sliminfer-draft": ("kept", "square"),
+    "self-draft": ("kept", "triangle"),
+    "specprefill": ("fresh", "circle"),
+    "bm25": ("olive", "triangle"),
+    "claa": ("sky", "triangle"),
+    "asl": ("rose", "circle"),
+    "keydiff": ("violet", "triangle"),
     "fastkv": ("fresh", "square"),
     "gemfilter": ("rose", "diamond"),
     "lazyllm": ("warm", "square"),
     "streaming": ("brick", "diamond"),
 }
 _ROLES = ("warm", "fresh", "kept", "plain", "sky", "rose", "brick", "violet", "olive")
-_SHAPES: tuple[Symbol, ...] = ("square", "diamond", "cross")
+_SHAPES: tuple[Symbol, ...] = ("square", "diamond", "triangle", "cross")

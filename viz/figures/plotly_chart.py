@@ -14,7 +14,7 @@ from viz.figures.chart import Axis, Band, Chart, Line, Mark, Points, Rule
 from viz.figures.theme import FONT, LIGHT, Palette, rgb
 
 HEIGHT = 340
-_SYMBOLS = {"cross": "x"}
+_SYMBOLS = {"cross": "x", "triangle": "triangle-up"}
 _GREY = "#767f88"  # contrast above 4 on white and on the dark page
 
 

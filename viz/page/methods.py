@@ -17,7 +17,6 @@ from sliminfer.engine.side_result import SideResult
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import available, published, selector_class
-from sliminfer.selectors.budget import at_flop_budget
 from viz.figures.export import Figure
 from viz.figures.kept_map import KeptMap
 from viz.figures.methods import MethodRun, methods_grid, methods_table
@@ -190,8 +189,7 @@ class MethodsEvents:
         for name in chosen:
             published_one = published(name, shape.layers, setup.model, shape.seeing)
             own = wanted.config if name == wanted.config.method else published_one
-            prompt, marks = ready.prompt, ready.pruning.marks
-            configs[name] = at_flop_budget(own, shape, len(prompt), speedup, prompt.question, marks)
+            configs[name] = engine.at_budget(ready, own, speedup)
         full: Side = "full"
         yield from engine.run(ready, full)
         for name in chosen:
