@@ -137,7 +137,7 @@ def strongest(queries: Tensor, keys: Tensor, pool: int, softmax: Softmax = PLAIN
     at_once = max(1, _FP32_ELEMENTS // (count * groups.shape[1]))
     packed = softmax.packed(kv_heads, window)
     sinks = [None] * kv_heads if packed is None else packed.split(at_once)
-    for some, shared, beside in zip(groups.split(at_once), keys.split(at_once), sinks):  # noqa: B905 (as many or more)
+    for some, shared, beside in zip(groups.split(at_once), keys.split(at_once), sinks):
         logits = softmax.capped(torch.matmul(some.to(keys.device), shared.float().mT)).view(-1, window, count)
         rows = None if beside is None else beside.reshape(-1, window)
         attention = softmax_beside(logits.masked_fill_(later, -math.inf), rows)

@@ -185,7 +185,8 @@ class SlimConfig:
         """The steps moved to where one of the layers `seeing` can choose (see `preset`); of several, the last."""
         if not seeing:
             return self
-        moved = {layer: PruneStep(layer, step.keep) for step in self.steps for layer in [_behind(step.layer, seeing) if step.layer else 0]}
+        layers = [_behind(step.layer, seeing) if step.layer else 0 for step in self.steps]
+        moved = {layer: PruneStep(layer, step.keep) for layer, step in zip(layers, self.steps, strict=True)}
         return self.with_changes(steps=tuple(moved[layer] for layer in sorted(moved)))
 
     def to_dict(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Drafting(Source):
             raise ConfigError(f"Option over_queries is {self.over_queries!r}: choose mean or max.")
 
     def scoring_layers(self, layers: int, seeing: Sequence[int] | None = None) -> tuple[int, ...]:
-        """Those of the draft's `layers` layers that have a say; of a draft with windows those of `seeing`, at least one."""
+        """Which of the draft's `layers`, or of `seeing` where some have windows, have a say; at least one."""
         can = tuple(range(layers)) if seeing is None else tuple(seeing)
         return tuple(layer for layer in can if layer >= round(self.skip * layers)) or can[-1:]
 
@@ -71,8 +71,9 @@ class Drafting(Source):
         total = prefill_flops(draft, (tokens,) * draft.layers, (Scoring(window, tokens),) * scored)
         for said in range(self.look_ahead):
             seen = tokens + said + 1
-            step = layer_flops(draft, 1) + 4.0 * draft.query_width * (seen - 1)
-            total += draft.layers * step + scored * 2.0 * draft.query_width * (tokens + draft.hidden)
+            for layer in map(draft.layer, range(draft.layers)):
+                total += layer_flops(layer, 1) + 4.0 * layer.query_width * (min(seen, layer.window or seen) - 1)
+            total += scored * 2.0 * draft.query_width * (tokens + draft.hidden)
         return total + max(0, self.look_ahead - 1) * 2.0 * draft.hidden * draft.vocab
 
 
