@@ -24,7 +24,7 @@ from tests.tiny import FAMILIES, PLAIN, tiny_loaded
 STEPS = (PruneStep(2, 0.4), PruneStep(4, 0.2))
 CONFIG = SlimConfig(STEPS, local=8)
 DOCUMENT = "".join(f"On day {day} the lamp of tower {day * 7 % 11} was lit at {day % 12}. " for day in range(12))
-# The others read a prompt again, with scores from outside the model, or by several layers: `reading_layer` refuses them.
+# The others read a prompt twice, by scores from outside the model or by several layers: `reading_layer` refuses them.
 BEYOND = ("gemfilter", "self-draft", "specprefill", "bm25", "sliminfer-draft", "claa")
 ANSWERABLE = [config for config in CASES if config.method not in (*BEYOND, "oracle")]
 
