@@ -123,6 +123,7 @@ element.addEventListener("click", (event) => {
   const token = tokenAt(event);
   if (token === null) return;
   show(token, false);
+  trigger("hit", { token });
   window.dispatchEvent(new CustomEvent("slim-token", { detail: { token, from: element } }));
 });
 element.addEventListener("pointerup", (event) => {
@@ -133,3 +134,21 @@ window.addEventListener("slim-token", (event) => {
   if (event.detail.from === element || !element.isConnected) return;
   show(event.detail.token, true);
 });
+
+// What was settled by hand is marked in the text, which comes anew after every run.
+function paint() {
+  const known = table();
+  if (!known || !window.CSS?.highlights) return;
+  for (const kind of ["keep", "drop"]) {
+    const ranges = (window.slimHands?.[kind] ?? []).flatMap(([start, end]) => {
+      const first = rangeOf(Math.max(0, search(known.tokens, start)));
+      const last = rangeOf(Math.max(0, search(known.tokens, end - 1)));
+      if (!first || !last) return [];
+      first.setEnd(last.endContainer, last.endOffset);
+      return [first];
+    });
+    CSS.highlights.set(`slim-${kind}`, new Highlight(...ranges));
+  }
+}
+window.addEventListener("slim-hands", paint);
+watch(["value"], () => requestAnimationFrame(paint));

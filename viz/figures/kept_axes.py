@@ -14,6 +14,7 @@ def strips(kept: KeptMap, tile: Tile) -> str:
         ("always kept", [("sinks", regions.sinks), ("local", regions.local)]),
         ("question", [("question", regions.question)]),
         ("evidence", [("evidence", span) for span in regions.evidence]),
+        ("by hand", [(f"hand-{kind}", span) for kind, spans in _hands(kept) for span in spans]),
     ]
     drawn = []
     for name, spans in rows:
@@ -21,6 +22,12 @@ def strips(kept: KeptMap, tile: Tile) -> str:
             inner = "".join(_segment(kind, span, tile) for kind, span in spans)
             drawn.append(f'<div class="kept-name">{name}</div><div class="kept-strip">{inner}</div><div></div>')
     return "".join(drawn)
+
+
+def _hands(kept: KeptMap) -> tuple[tuple[str, tuple[Span, ...]], ...]:
+    """What was settled by hand, by kind."""
+    keep, drop = kept.regions.by_hand
+    return ("keep", keep), ("drop", drop)
 
 
 def _segment(kind: str, span: Span, tile: Tile) -> str:
@@ -112,6 +119,9 @@ def legend(kept: KeptMap) -> str:
     ):
         if span[1] > span[0]:
             items.append((name, text))
+    for kind, spans in _hands(kept):
+        if spans:
+            items.append((f"hand-{kind}", "kept by hand" if kind == "keep" else "dropped by hand"))
     if kept.ruled:
         items.append(("rule", "prune step"))
     inner = "".join(f'<span><i class="kept-{name}"></i>{text}</span>' for name, text in items)

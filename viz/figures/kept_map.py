@@ -38,9 +38,17 @@ class Regions:
     local: Span = (0, 0)
     question: Span = (0, 0)
     evidence: tuple[Span, ...] = ()
+    by_hand: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ())  # kept, dropped
 
     @classmethod
-    def of(cls, tokens: int, config: SlimConfig, question: Span = (0, 0), evidence: Sequence[Span] = ()) -> Regions:
+    def of(
+        cls,
+        tokens: int,
+        config: SlimConfig,
+        question: Span = (0, 0),
+        evidence: Sequence[Span] = (),
+        by_hand: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ()),
+    ) -> Regions:
         """Regions of a prompt of `tokens` tokens: sinks and local window in whole blocks, as they are kept."""
         size = config.block_size
         return cls(
@@ -48,6 +56,7 @@ class Regions:
             local=(max(0, tokens - config.local) // size * size, tokens),
             question=question,
             evidence=tuple(evidence),
+            by_hand=by_hand,
         )
 
 
@@ -109,7 +118,13 @@ class KeptMap:
         return cls(tokens, layers, done, stages, alive, regions)
 
     @classmethod
-    def from_side(cls, side: SideResult, config: SlimConfig, evidence: Sequence[Span] = ()) -> KeptMap:
+    def from_side(
+        cls,
+        side: SideResult,
+        config: SlimConfig,
+        evidence: Sequence[Span] = (),
+        by_hand: tuple[tuple[Span, ...], tuple[Span, ...]] = ((), ()),
+    ) -> KeptMap:
         """The map of a side so far; its prompt must be ready.
 
         On a GPU the engine tells what was kept only after the last layer, so layers that ran over fewer
@@ -118,7 +133,7 @@ class KeptMap:
         if side.prompt is None:
             raise ValueError("the side has no prompt yet: draw its map after PromptReady")
         tokens = len(side.prompt)
-        regions = Regions.of(tokens, config, side.prompt.question, evidence)
+        regions = Regions.of(tokens, config, side.prompt.question, evidence, by_hand)
         kept = {step.layer: len(step.kept) for step in side.pruned}
         told, done = tokens, 0
         for layer, alive in enumerate(side.alive):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sliminfer.engine.request import RunRequest
 from viz.page.controls import Controls
 from viz.page.document_input import read_paste
+from viz.page.hands import Hands
 from viz.page.session import Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
@@ -29,8 +30,8 @@ def asked(
     known = site.known(setup.model)
     config = setup.config().where_seen(known.shape.seeing)
     config.check_model(known.shape.layers)
-    if controls.source_of(values) == "Paste":
-        visitor.document = read_paste(pasted or "")
+    if controls.source_of(values) == "Paste" and (visitor.document is None or visitor.document.text != (pasted or "")):
+        visitor.document, visitor.hands = read_paste(pasted or ""), Hands()
     example = site.example(setup.example)
     if visitor.document is None and example is not None:  # it was forgotten to make room
         visitor.document = example.document()
@@ -45,6 +46,8 @@ def asked(
         top_p=setup.top_p,
         seed=setup.seed,
         evidence=visitor.evidence,
+        keep=visitor.hands.keep,
+        drop=visitor.hands.drop,
     )
     site.holdings.note(visitor)
     return setup, request

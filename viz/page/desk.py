@@ -33,6 +33,7 @@ class Desk:
         tabs: the tabs that are on the page, and `frames` their frames by id.
         files: makes the downloads of a visitor, and `downloads` shows them.
         runs: triggers that start a run besides the button, see `start_run`.
+        changes: moments at which something was chosen on a tab that a run depends on.
         afterwards: what happens after a run, see `after_run`.
     """
 
@@ -45,6 +46,7 @@ class Desk:
     files: Callable[..., Any]
     downloads: list[Any]
     runs: list[Trigger] = field(default_factory=list)
+    changes: list[Trigger] = field(default_factory=list)
     afterwards: list[tuple[Callable[..., Any], list[Any], list[Any]]] = field(default_factory=list)
 
     def find(self, kind: type[T]) -> T | None:

@@ -31,7 +31,6 @@ from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stored_diffusion import StoredDiffusionView
 from viz.page.stream import ENGINE_QUEUE, plain_message
-from viz.page.subject import Subject
 from viz.page.tab import Tab, Updates
 from viz.page.zero import probing
 
@@ -164,7 +163,7 @@ class DiffusionEvents:
         def drawn(known: DiffusionResult | None) -> Updates:
             return self._drawn(known, setup.model, wanted.document[slice(*passage)])
 
-        visitor.belongs["diffusion"] = Subject(document, setup)
+        visitor.belongs["diffusion"] = visitor.asks(setup)
         yield {**self.bar.busy("Measuring diffusion: preparing …"), self.tab.note: ""}
         try:
             for beat in beats(self.site, session, flag, start):

@@ -17,6 +17,7 @@ from sliminfer.schedule.presets import PRESETS
 from viz.page import model_picker
 from viz.page.controls import Controls
 from viz.page.document_input import about_document, read_paste, read_upload
+from viz.page.hands import Hands
 from viz.page.panes import status
 from viz.page.schedule_input import read_steps, resized, rows_of
 from viz.page.session import Visitor
@@ -157,6 +158,7 @@ class DocumentEvents:
     def _gone(self, visitor: Visitor) -> Updates:
         """The visitor has no document any more."""
         visitor.document, visitor.evidence, visitor.tokens = None, (), 0
+        visitor.hands, visitor.picked = Hands(), None
         return {
             self.controls.document.about: about_document(None, 0),
             self.controls.model: gr.HTML(options=model_picker.options(self.site.offers(0))),
@@ -171,6 +173,7 @@ class DocumentEvents:
         except SlimError as error:
             return {**self._gone(visitor), self.status: status(str(error), "error")}
         visitor.document, visitor.evidence, visitor.tokens = document, (), tokens
+        visitor.hands, visitor.picked = Hands(), None
         self.site.holdings.note(visitor)
         try:
             self.site.shelf.limits.check(visitor.tokens, 1)

@@ -57,7 +57,7 @@ class Follow:
             setup, told = None, faulty(str(error))
         example = None if setup is None else self.site.example(setup.example)
         suggestion = None if example is None or setup is None else example.suggestion(setup.question)
-        now = None if setup is None else Subject(visitor.document, setup)
+        now = None if setup is None else visitor.asks(setup)
         lines = notes(visitor.belongs, now)
         return {
             drawing: told,

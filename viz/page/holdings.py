@@ -13,6 +13,7 @@ from viz.page.session import Visitor
 
 MOST_BYTES = 512 * MIB
 BYTES_A_TOKEN = 200  # of a prompt: its id, and its place in the text as two numbers
+MAP_BYTES_A_TOKEN = 20  # of a run that is remembered: what of the prompt went on where
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Holdings:
 
 def footprint(visitor: Visitor) -> int:
     """Bytes that a visitor's document takes with a run of it, and with what else was measured on it, about."""
-    held = (visitor.document, visitor.uploaded, *(subject.document for subject in visitor.belongs.values()))
+    subjects = (*visitor.belongs.values(), *(past.subject for past in visitor.history))
+    held = (visitor.document, visitor.uploaded, *(subject.document for subject in subjects))
+    maps = MAP_BYTES_A_TOKEN * sum(past.kept.tokens for past in visitor.history)
     texts = {id(document): document.text for document in held if document is not None}
     measured = 1 + (visitor.spread is not None) + (visitor.rivals is not None)
-    return 2 * sum(map(sys.getsizeof, texts.values())) + measured * BYTES_A_TOKEN * visitor.tokens
+    return 2 * sum(map(sys.getsizeof, texts.values())) + maps + measured * BYTES_A_TOKEN * visitor.tokens

@@ -17,9 +17,14 @@ from viz.figures.kept import cell, panel_html
 from viz.figures.kept_map import KeptMap
 from viz.figures.theme import script
 from viz.figures.words import escape
+from viz.page import hands_input, trace
+from viz.page.desk import Desk
+from viz.page.hands import NO_HANDS, Hands
+from viz.page.hands_input import HINT, HandsInput, hands_html
 from viz.page.session import ResultStore, StoredMap, Visitor
 from viz.page.site import Site
 from viz.page.tab import Moment, Tab, Updates
+from viz.page.trace import TraceView
 
 MAP_HINT = '<p class="hint">The map of kept tokens appears here once the pruned model reads the prompt.</p>'
 WIDEST_TILE = 4096  # columns; more than any screen shows, and a bound on what one call may cost
@@ -33,22 +38,26 @@ class KeptTab(Tab):
     label: ClassVar[str] = "Kept tokens"
 
     note: gr.HTML
+    trace: TraceView
     map: gr.HTML
+    hands: HandsInput
     text: gr.HTML
 
     @classmethod
     def build(cls, site: Site, first: Visitor) -> Self:
         note = gr.HTML("", elem_classes="note", apply_default_css=False)
+        asked = trace.build()
         picture = build_map(site.results, "kept-map", MAP_HINT)
+        hands = hands_input.build()
         text = "" if first.document is None else first.document.text
         document = gr.HTML(
             plain_document(text), elem_id="document-text", apply_default_css=False, js_on_load=script("document")
         )
-        return cls(note, picture, document)
+        return cls(note, asked, picture, hands, document)
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.note, self.map, self.text]
+        return [self.note, *self.trace.outputs, self.map, *self.hands.outputs, self.text]
 
     @property
     def notes(self) -> Mapping[str, Any]:
@@ -57,16 +66,23 @@ class KeptTab(Tab):
     def taken(self, visitor: Visitor) -> Updates:
         text = "" if visitor.document is None else visitor.document.text
         visitor.belongs.pop("kept", None)
-        return {self.note: "", self.map: MAP_HINT, self.text: plain_document(text)}
+        blank = {self.note: "", self.map: MAP_HINT, self.hands.list: HINT, **self.trace.cleared()}
+        return {**blank, self.text: plain_document(text)}
 
     def cleared(self, visitor: Visitor) -> Updates:
-        return {self.map: MAP_HINT}
+        return {self.map: MAP_HINT, **self.trace.cleared()}
+
+    def wire(self, desk: Desk) -> None:
+        hands_input.wire(self.hands, self.text, desk.site.results, desk)
+        trace.wire(self.trace, desk)
 
     def drawn(self, moment: Moment) -> Updates:
         if moment.stored is None:
             return {}
-        marked = {self.text: text_html(moment.stored)} if moment.over else {}  # long, so once, at the end
-        return {self.map: moment.map, **marked}
+        if not moment.over:
+            return {self.map: moment.map}
+        settled = {self.hands.list: hands_html(moment.visitor)}  # its tokens are those of the prompt at hand
+        return {self.map: moment.map, self.text: text_html(moment.stored), **settled}  # long, so once, at the end
 
 
 def build_map(store: ResultStore, elem_id: str, value: str) -> gr.HTML:
@@ -91,12 +107,15 @@ def build_map(store: ResultStore, elem_id: str, value: str) -> gr.HTML:
     )  # fmt: skip
 
 
-def stored_map(side: SideResult, config: SlimConfig, evidence: tuple[Span, ...]) -> StoredMap:
-    """The map of a side so far, with evidence given as character spans of the document."""
+def stored_map(
+    side: SideResult, config: SlimConfig, evidence: tuple[Span, ...], hands: Hands = NO_HANDS
+) -> StoredMap:
+    """The map of a side so far; evidence and what was settled by hand are character spans of the document."""
     prompt = side.prompt
     if prompt is None:
         raise ValueError("the side has no prompt yet: draw its map after PromptReady")
-    return StoredMap(KeptMap.from_side(side, config, token_evidence(prompt, evidence)), prompt)
+    settled = (token_evidence(prompt, hands.keep), token_evidence(prompt, hands.drop))
+    return StoredMap(KeptMap.from_side(side, config, token_evidence(prompt, evidence), settled), prompt)
 
 
 def token_evidence(prompt: Prompt, evidence: tuple[Span, ...]) -> tuple[Span, ...]:

@@ -71,7 +71,9 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
         presets = PresetEvents(site, chosen, bar.status)
         loaded = load.upload(presets.take, [load, *chosen.inputs], presets.outputs, queue=False, **QUIET)
         arrived = _wire_link(page, sharing, documents, visitor)
-        _wire_follow(follow, visitor, [loaded.then, arrived.then, *_wire_document(documents, visitor)])
+        _wire_follow(
+            follow, visitor, [loaded.then, arrived.then, *desk.changes, *_wire_document(documents, visitor)]
+        )
         _wire_old_errors(chosen, bar)
         api.add(site)
     return page

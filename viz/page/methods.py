@@ -34,7 +34,6 @@ from viz.page.setup import Setup
 from viz.page.site import Site
 from viz.page.stored import StoredView
 from viz.page.stream import plain_message
-from viz.page.subject import Subject
 from viz.page.tab import Tab, Updates
 
 MOST = 6
@@ -151,7 +150,7 @@ class MethodsEvents:
         def start() -> Iterator[Event]:
             return self._events(setup, wanted, chosen, speedup, configs)
 
-        visitor.belongs["methods"] = Subject(document, setup)
+        visitor.belongs["methods"] = visitor.asks(setup)
         cleared = {self.tab.note: "", self.tab.strips: ""}
         yield {**self.bar.busy("Solving every method for the same arithmetic …"), **cleared}
         try:

@@ -122,6 +122,8 @@ def verdict(run: LiveRun) -> str:
         same = f"and agreed with {percent(comparison.agreement)} of the full answer’s tokens"
     else:
         same = "but answered differently"
+    if run.view.full.text.strip() != pruned.text.strip():
+        same += ". Pruning changed the answer: <b>Where was it lost?</b> on the Kept tokens tab traces it"
     if timing.told:
         led = f"With its deepest layers reading <b>{share}</b> of the prompt"
         kept = f", kept <b>{saved}</b> less of the prompt’s KV cache"

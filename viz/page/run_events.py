@@ -11,6 +11,7 @@ import gradio as gr
 from sliminfer.engine.events import Event
 from sliminfer.engine.request import RunRequest
 from sliminfer.errors import SlimError
+from viz.figures.kept_map import KeptMap
 from viz.page import kept
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
@@ -18,6 +19,7 @@ from viz.page.follow import Follow
 from viz.page.live import LiveRun
 from viz.page.pairs import pairs
 from viz.page.panes import progress, status, timing_on
+from viz.page.past import Past, remembered
 from viz.page.run_bar import RunBar
 from viz.page.session import ResultStore, Visitor
 from viz.page.setup import Setup
@@ -54,7 +56,7 @@ class RunEvents:
             setup, _ = self._request(visitor, pasted, values)
         except SlimError as error:
             return {self.bar.status: status(str(error), "error"), **self.bar.idle()}
-        fresh = self.follow.fresh(visitor, RUN_NOTES, Subject(visitor.document, setup))
+        fresh = self.follow.fresh(visitor, RUN_NOTES, visitor.asks(setup))
         busy = self.bar.busy("Waiting for the engine: a device computes one run at a time.")
         return {**busy, **fresh, **of_all(self.tabs, lambda tab: tab.cleared(visitor))}
 
@@ -66,9 +68,9 @@ class RunEvents:
             yield {self.bar.status: status(str(error), "error")}
             return
         session = str(request.session_hash)
-        flag = self.site.stops.begin(session)
+        flag, subject = self.site.stops.begin(session), visitor.asks(setup)
         visitor.ran, visitor.key = setup, ResultStore.new_key()
-        visitor.belongs |= dict.fromkeys(RUN_NOTES, Subject(visitor.document, setup))
+        visitor.belongs |= dict.fromkeys(RUN_NOTES, visitor.asks(setup))
         live = visitor.run = LiveRun(of=setup.repeats)
         failure = ""
 
@@ -87,6 +89,9 @@ class RunEvents:
             failure = plain_message(error)
         if flag.is_set() and not live.complete:
             live = visitor.run = live.halted()
+        if live.complete:
+            visitor.history = remembered(visitor.history, past_of(visitor, subject))
+            self.site.holdings.note(visitor)
         yield {
             self.bar.status: status(failure, "error") if failure else progress(live),
             **self.shown(visitor),
@@ -119,9 +124,26 @@ class RunEvents:
         """Updates of all tabs, with the map of kept tokens where it is due."""
         pruned, stored = visitor.run.view.pruned, None
         if figures and pruned.layers_done and visitor.ran is not None:
-            stored = kept.stored_map(pruned, visitor.ran.config(), visitor.evidence)
+            stored = kept.stored_map(pruned, visitor.ran.config(), visitor.evidence, visitor.belongs["run"].hands)
             self.site.results.put(visitor.key, stored)
         elif over:  # stopped in the full side of a later round: the map of the one before stands
             stored = self.site.results.get(visitor.key)
         moment = Moment(visitor, figures, over, stored)
         return of_all(self.tabs, lambda tab: tab.drawn(moment))
+
+
+def past_of(visitor: Visitor, subject: Subject) -> Past:
+    """The visitor's run, which both sides have finished."""
+    view = visitor.run.view
+    assert view.comparison is not None
+    config = subject.setup.config()
+    return Past(
+        number=visitor.history[-1].number + 1 if visitor.history else 1,
+        subject=subject,
+        flops=view.comparison.ttft_flops,
+        kv=view.comparison.kv_bytes,
+        agreement=view.comparison.agreement,
+        text=view.pruned.text,
+        full=view.full.text,
+        kept=KeptMap.from_side(view.pruned, config),
+    )

@@ -16,7 +16,9 @@ from sliminfer.schedule.blocks import Span
 from viz.figures.grid import Grid
 from viz.figures.kept_map import KeptMap
 from viz.figures.table import Table
+from viz.page.hands import Hands
 from viz.page.live import LiveRun
+from viz.page.past import Past
 from viz.page.setup import Setup
 from viz.page.subject import Subject
 
@@ -46,6 +48,9 @@ class Visitor:
         spread: the last measurement of diffusion, with the document it was made on.
         rivals: the last comparison of methods.
         link: between device and host, where the cache's transfers are simulated.
+        hands: what of the document is always kept or dropped.
+        picked: characters of the document that were selected last.
+        history: the finished runs, the latest last.
         belongs: what each of the results that are shown belongs to, by the names of `Tab.notes`.
     """
 
@@ -59,12 +64,19 @@ class Visitor:
     spread: tuple[Document, DiffusionResult] | None = None
     rivals: Rivals | None = None
     link: Link = field(default_factory=Link)
+    hands: Hands = field(default_factory=Hands)
+    picked: Span | None = None
+    history: tuple[Past, ...] = ()
     belongs: dict[str, Subject] = field(default_factory=dict)
+
+    def asks(self, setup: Setup) -> Subject:
+        """What results of `setup` would belong to now."""
+        return Subject(self.document, setup, self.hands)
 
     def forget(self) -> None:
         """Let go of the document and of everything that was found out about it."""
         self.document, self.uploaded, self.tokens, self.evidence = None, None, 0, ()
-        self.belongs = {}
+        self.belongs, self.hands, self.picked, self.history = {}, Hands(), None, ()
         self.ran, self.run, self.spread, self.rivals = None, LiveRun(), None, None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sliminfer.documents import Document
 from viz.figures.words import escape, percent
+from viz.page.hands import NO_HANDS, Hands
 from viz.page.model_picker import title_of
 from viz.page.setup import Setup
 
@@ -20,15 +21,18 @@ class Subject:
     Attributes:
         document: None where there was none.
         setup: question, model, pruning and the finer settings.
+        hands: what was to be kept and dropped whatever it scores.
     """
 
     document: Document | None
     setup: Setup
+    hands: Hands = NO_HANDS
 
 
 def same(one: Subject, other: Subject) -> bool:
     """Whether both would give the same results: how often a run is repeated is no matter."""
-    return one.document == other.document and _bare(one.setup) == _bare(other.setup)
+    alike = one.document == other.document and one.hands == other.hands
+    return alike and _bare(one.setup) == _bare(other.setup)
 
 
 def notes(belongs: Mapping[str, Subject], now: Subject | None) -> dict[str, str]:
@@ -63,6 +67,8 @@ def _details(of: Subject, now: Subject | None) -> list[str]:
     apart = {"model": "", "question": "", "example": "", "steps": ()}
     if replace(_bare(of.setup), **apart) != replace(_bare(now.setup), **apart):  # type: ignore[arg-type]
         told.append("other settings")
+    if of.hands != now.hands:
+        told.append("other passages kept or dropped by hand")
     return told
 
 

@@ -8,6 +8,7 @@ from viz.page.compare import CompareTab
 from viz.page.diffusion import DiffusionTab
 from viz.page.kept import KeptTab
 from viz.page.methods import MethodsTab
+from viz.page.runs import RunsTab
 from viz.page.tab import Tab
 
-TABS: tuple[type[Tab], ...] = (CompareTab, KeptTab, DiffusionTab, CacheTab, MethodsTab, AboutTab)
+TABS: tuple[type[Tab], ...] = (CompareTab, KeptTab, DiffusionTab, CacheTab, RunsTab, MethodsTab, AboutTab)

@@ -1,0 +1,34 @@
+"""What a visitor settled by hand: the last word on a character counts, and nothing is kept and dropped at once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from viz.page.hands import Hands
+
+SPANS = st.tuples(st.integers(0, 30), st.integers(1, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+MOVES = st.lists(st.tuples(st.sampled_from(["keeping", "dropping", "freed"]), SPANS), max_size=12)
+
+
+@given(MOVES)
+def test_the_last_word_on_every_character_counts(moves: list[tuple[str, tuple[int, int]]]) -> None:
+    hands, fate = Hands(), [""] * 50
+    for move, (start, end) in moves:
+        hands = getattr(hands, move)((start, end))
+        fate[start:end] = [{"keeping": "keep", "dropping": "drop", "freed": ""}[move]] * (end - start)
+    for name in ("keep", "drop"):
+        spans = getattr(hands, name)
+        assert [at for at, said in enumerate(fate) if said == name] == [at for a, b in spans for at in range(a, b)]
+        assert all(a < b for a, b in spans)
+    for spans in (hands.keep, hands.drop):
+        assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+@given(SPANS, st.booleans())
+def test_a_second_click_takes_the_first_back(span: tuple[int, int], went_on: bool) -> None:
+    once = Hands().turned(span, went_on)
+    assert once == (Hands(drop=(span,)) if went_on else Hands(keep=(span,)))
+    assert once.turned(span, went_on) == Hands()
