@@ -21,6 +21,7 @@ class Document:
     pages: page count of a PDF, else None.
     characters: len(text).
     warnings: sentences about what was lost or guessed on the way.
+    page_starts: where each page begins in the text, for formats that have pages.
     """
 
     text: str
@@ -30,6 +31,7 @@ class Document:
     pages: int | None
     characters: int
     warnings: tuple[str, ...] = ()
+    page_starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

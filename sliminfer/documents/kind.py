@@ -55,6 +55,7 @@ class Parsed:
     encoding: str | None = None
     pages: int | None = None
     warnings: tuple[str, ...] = ()
+    page_starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -26,4 +26,5 @@ def parse_document(data: bytes, filename: str, limits: DocumentLimits = DEFAULT_
             f"'{name}' holds {len(parsed.text):,} characters and the limit is {limits.max_characters:,}: "
             "take the part you need."
         )
-    return Document(parsed.text, name, kind.name, parsed.encoding, parsed.pages, len(parsed.text), parsed.warnings)
+    told = (parsed.warnings, parsed.page_starts)
+    return Document(parsed.text, name, kind.name, parsed.encoding, parsed.pages, len(parsed.text), *told)

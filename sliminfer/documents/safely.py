@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sliminfer.documents.document import DEFAULT_LIMITS, MIB, Document, DocumentLimits, check_size, display_name
 from sliminfer.documents.sandbox import LAYERS
@@ -139,9 +140,18 @@ def _understood(answer: bytes) -> Document | None:
             pages=None if head["pages"] is None else int(head["pages"]),
             characters=len(text),
             warnings=tuple(str(warning) for warning in head["warnings"]),
+            page_starts=_starts(head["page_starts"], len(text)),
         )
     except (struct.error, ValueError, KeyError, TypeError):
         return None
+
+
+def _starts(told: Any, length: int) -> tuple[int, ...]:
+    """Where pages begin, as a worker says; raises ValueError for places that do not rise within the text."""
+    starts = tuple(int(start) for start in told)
+    if any(not 0 <= start <= length for start in starts) or list(starts) != sorted(starts):
+        raise ValueError("pages must follow each other within the text")
+    return starts
 
 
 def _missing(answer: bytes) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class SlimEngine:
     Attributes:
         turn: whoever measures on this device besides takes it, too.
         outside: scores prompts for methods that take their scores from outside the model, with the draft model if any.
+        flops_per_s: FLOPs of the last full prefill over the seconds that it took; None before any.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class SlimEngine:
         self.outside = Outside(loaded, draft)
         self.limits = limits
         self.turn = Turn()
+        self.flops_per_s: float | None = None
         self._warm: set[Side] = set()
         self._pool = HostPool(pinned=loaded.device.type == "cuda")
 
@@ -222,6 +224,8 @@ class SlimEngine:
             outcome = "stopped"
             try:
                 for event in run.events():
+                    if isinstance(event, Finished) and side == "full" and reading is None:
+                        self.flops_per_s = event.metrics.prefill_flops / event.metrics.ttft_s
                     if self.limits.overdue(time.monotonic() - began) and not isinstance(event, Finished):
                         raise self.limits.too_slow(f"Up to the {side} run of {tokens:,} tokens, the request")
                     yield event

@@ -17,7 +17,8 @@ SURE = 0.9  # how likely the interval must hold the true median
 TIGHT = 1.1  # the interval's end over its beginning
 BEYOND = 1.05  # a clock's slack: what exceeds the arithmetic by less is no contradiction
 MOST_PAIRS = 25
-STEADY_S = 2.0  # a prefill that takes longer is told by a single pair: what disturbs a run lasts for tens of ms
+# What disturbs a run lasts for tens of ms: longer prefills are told by fewer pairs, the longest by one.
+AGREE_S, STEADY_S = 0.25, 2.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Timing:
         if not self.pairs or not self.median <= BEYOND * self.bound:
             return False
         low, high = self.extremes
-        steady = min(min(pair) for pair in self.pairs) >= STEADY_S and high <= TIGHT * low
+        enough = STEADY_S if len(self.pairs) == 1 else AGREE_S
+        steady = min(min(pair) for pair in self.pairs) >= enough and high <= TIGHT * low
         return self.tight or steady
 
     def wants_more(self, spent_s: float, budget_s: float) -> bool:

@@ -35,7 +35,7 @@ def history_chart(rows: Sequence[Row]) -> Chart:
             f"run {row.number}",
             np.array([row.flops]),
             np.array([row.agreement]),
-            (str(row.number),),
+            (_label(row, rows),),
             "kept" if row is rows[-1] else "plain",
             "circle",
             (f"{row.question}: {row.setting}",),
@@ -59,6 +59,12 @@ def history_chart(rows: Sequence[Row]) -> Chart:
             ],
         ),
     )  # fmt: skip
+
+
+def _label(row: Row, rows: Sequence[Row]) -> str:
+    """The numbers of all runs at one place, at the last of them; empty at the others."""
+    here = [other.number for other in rows if (other.flops, other.agreement) == (row.flops, row.agreement)]
+    return ", ".join(map(str, here)) if row.number == here[-1] else ""
 
 
 def _short(text: str) -> str:

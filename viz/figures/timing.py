@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from sliminfer.engine.timing import Timing
+from sliminfer.engine.timing import BEYOND, Timing
 from viz.figures.bars import Bar, BarChart, Group, Segment
 from viz.figures.compare import FULL, NOISE, PRUNED, in_comparison
 from viz.figures.table import Table
@@ -55,6 +55,9 @@ def began(timing: Timing) -> str:
         figure = f"{timing.median:.1f} times sooner" if timing.median >= 1 else f"{1 / timing.median:.1f} times later"
         spread = f" (median of {count} pairs, {low:.2g} to {high:.2g})" if count > 1 else ""
         return f"<b>{figure}</b>{spread}"
-    seen = f"{low:.2g} to {high:.2g} times as fast in {count} pairs" if count > 1 else f"{low:.2g} times as fast, once"
-    beyond = ", more than the arithmetic allows" if timing.median > timing.bound else ""
-    return f"at a time that cannot be told from the noise here ({seen}{beyond})"
+    if timing.median > BEYOND * timing.bound:
+        why = "more than the arithmetic allows, so noise"
+    else:
+        why = "too few runs to tell" if count == 1 else "which this machine’s noise hides"
+    seen = f"{low:.2g}" if count == 1 else f"{low:.2g} to {high:.2g}"
+    return f"{seen} times as fast in {plural(count, 'pair')} of runs, {why}"

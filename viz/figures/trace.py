@@ -47,8 +47,9 @@ def losses_html(losses: Sequence[Loss], document: str, changed: bool) -> str:
     if not losses:
         none = " No sentence that the full model’s answer attends to was dropped."
         return f"{head}{none if not changed else none + ' The change comes from elsewhere.'}</p>"
+    gone = "Lost" if changed else "Dropped"
     items = "".join(
-        f"<li>Lost at layer {loss.layer}: “{escape(_short(document[slice(*loss.sentence)]))}” "
+        f"<li>{gone} at layer {loss.layer}: “{escape(_short(document[slice(*loss.sentence)]))}” "
         f"<span>{percent(loss.share)} of what the answer attends to in the document from there on</span></li>"
         for loss in losses
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 from sliminfer.engine.request import RunRequest
+from sliminfer.schedule.blocks import Span
 from viz.page.controls import Controls
 from viz.page.document_input import read_paste
 from viz.page.hands import Hands
@@ -36,7 +37,7 @@ def asked(
     if visitor.document is None and example is not None:  # it was forgotten to make room
         visitor.document = example.document()
     suggestion = None if example is None else example.suggestion(setup.question)
-    visitor.evidence = () if suggestion is None else suggestion.evidence
+    visitor.evidence = () if suggestion is None else taken_of(visitor, suggestion.evidence)
     request = RunRequest(
         document="" if visitor.document is None else visitor.document.text,
         question=setup.question,
@@ -51,6 +52,14 @@ def asked(
     )
     site.holdings.note(visitor)
     return setup, request
+
+
+def taken_of(visitor: Visitor, evidence: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Where evidence of the whole document stands in the part that is read; what is left out is none."""
+    if visitor.taken is None:
+        return evidence
+    moved = (visitor.taken.part.moved(span) for span in evidence)
+    return tuple(span for span in moved if span is not None)
 
 
 def beats(site: Site, session: str, flag: threading.Event, start: Callable[[], Iterator[T]]) -> Generator[Beat[T]]:

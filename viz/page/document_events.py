@@ -16,9 +16,11 @@ from sliminfer.errors import SlimError
 from sliminfer.schedule.presets import PRESETS
 from viz.page import model_picker
 from viz.page.controls import Controls
-from viz.page.document_input import about_document, read_paste, read_upload
+from viz.page.document_input import PASTED_NAME, about_document, read_paste, read_upload
 from viz.page.hands import Hands
 from viz.page.panes import status
+from viz.page.part import AROUND, PAGES, Taken, or_first, take
+from viz.page.part_input import label, worth_choosing
 from viz.page.schedule_input import read_steps, resized, rows_of
 from viz.page.session import Visitor
 from viz.page.setup import CUSTOM, LINK_NAMES, preset_of, preset_steps
@@ -79,8 +81,7 @@ class DocumentEvents:
         session = str(request.session_hash)
         self.site.uploads.note(session, path)
         try:
-            document = read_upload(path, self.site.document_limits)
-            self.site.count_tokens(document.text)
+            document = read_upload(path, self.site.upload_limits)
         except SlimError as error:
             self.site.uploads.forget(session)
             said = {self.status: status(str(error), "error"), self.controls.document.upload: None}
@@ -158,31 +159,56 @@ class DocumentEvents:
     def _gone(self, visitor: Visitor) -> Updates:
         """The visitor has no document any more."""
         visitor.document, visitor.evidence, visitor.tokens = None, (), 0
-        visitor.hands, visitor.picked = Hands(), None
+        visitor.hands, visitor.picked, visitor.taken = Hands(), None, None
         return {
             self.controls.document.about: about_document(None, 0),
+            **self.controls.document.part.hidden(),
             self.controls.model: gr.HTML(options=model_picker.options(self.site.offers(0))),
             self.status: status("Choose a document."),
             **of_all(self.tabs, lambda tab: tab.taken(visitor)),
         }
 
-    def _taken(self, visitor: Visitor, document: Document) -> Updates:
-        """Make `document` the visitor's, and show it; one that nobody could run is not taken."""
+    def part(self, visitor: Visitor, how: str, words: str | None) -> Updates:
+        """Another part of the document was asked for."""
+        taken = visitor.taken
+        if taken is None:
+            return gr.skip()
+        parts = self.controls.document.part
+        typed = gr.Textbox(visible=how in (AROUND, PAGES), label=label(how, taken.whole))
+        if how in (AROUND, PAGES) and not (words or "").strip():
+            return {parts.words: typed}
+        room = self.site.room(visitor.model)
         try:
-            tokens = self.site.count_tokens(document.text)
+            chosen = take(self.site.estimated_tokens, taken.whole, taken.tokens, room, how, words or "")
+        except SlimError as error:
+            return {parts.words: typed, self.status: status(str(error), "error")}
+        return self._read(visitor, chosen)
+
+    def _taken(self, visitor: Visitor, document: Document) -> Updates:
+        """Make `document` the visitor's, or as much of it as can be read, and show it."""
+        try:
+            if document.kind == "text" and document.name == PASTED_NAME:
+                self.site.check_text(document.text)
+            tokens = self.site.estimated_tokens(document.text)
+            taken = or_first(self.site.estimated_tokens, document, tokens, self.site.room(visitor.model))
         except SlimError as error:
             return {**self._gone(visitor), self.status: status(str(error), "error")}
-        visitor.document, visitor.evidence, visitor.tokens = document, (), tokens
+        return self._read(visitor, taken)
+
+    def _read(self, visitor: Visitor, taken: Taken) -> Updates:
+        """What of a document is read from now on."""
+        room, document = self.site.room(visitor.model), taken.document
+        visitor.taken, visitor.document, visitor.evidence = taken, document, ()
+        visitor.tokens = self.site.estimated_tokens(document.text)
         visitor.hands, visitor.picked = Hands(), None
         self.site.holdings.note(visitor)
-        try:
-            self.site.shelf.limits.check(visitor.tokens, 1)
-            said = status("Ready.")
-        except SlimError as error:
-            said = status(str(error), "error")
+        doc = self.controls.document
+        shown = worth_choosing(taken.whole, taken.tokens, room)
+        long = f"The document has {taken.tokens:,} tokens, and this page takes up to {room:,}: a part of it is read."
         return {
-            self.controls.document.about: about_document(document, visitor.tokens),
+            doc.about: about_document(taken.whole, taken.tokens),
+            **(doc.part.drawn(taken, room) if shown else doc.part.hidden()),
             self.controls.model: gr.HTML(options=model_picker.options(self.site.offers(visitor.tokens))),
-            self.status: said,
+            self.status: status(long if taken.tokens > room else "Ready."),
             **of_all(self.tabs, lambda tab: tab.taken(visitor)),
         }

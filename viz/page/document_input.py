@@ -11,7 +11,9 @@ import gradio as gr
 
 from sliminfer.documents import ACCEPTED_SUFFIXES, Document, DocumentLimits, parse_document_safely
 from viz.figures.words import count, escape
+from viz.page import part_input
 from viz.page.examples import Example, Suggestion
+from viz.page.part_input import PartInput
 from viz.page.setup import Setup
 
 SOURCES = ("Example", "Upload", "Paste")
@@ -28,6 +30,7 @@ class DocumentInput:
     upload: gr.File
     paste: gr.Textbox
     about: gr.HTML
+    part: PartInput
     question: gr.Textbox
     chips: tuple[gr.Button, ...]
     expect: gr.HTML
@@ -71,6 +74,7 @@ def build(setup: Setup, examples: Sequence[Example], about: str) -> DocumentInpu
         placeholder="Paste a long text here …",
     )  # fmt: skip
     about_line = gr.HTML(about, elem_id="about-document", apply_default_css=False)
+    part = part_input.build()
     question = gr.Textbox(
         setup.question, label="Question", lines=2, max_lines=4, elem_id="question",
         placeholder="What do you want to know about the document?",
@@ -86,7 +90,7 @@ def build(setup: Setup, examples: Sequence[Example], about: str) -> DocumentInpu
     expect = gr.HTML(
         expected(chosen.suggestion(setup.question)) if chosen else "", elem_id="expect", apply_default_css=False
     )
-    return DocumentInput(source, example, upload, paste, about_line, question, chips, expect)
+    return DocumentInput(source, example, upload, paste, about_line, part, question, chips, expect)
 
 
 def expected(suggestion: Suggestion | None) -> str:

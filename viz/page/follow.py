@@ -14,6 +14,7 @@ import gradio as gr
 from sliminfer.errors import SlimError
 from viz.page.controls import Controls
 from viz.page.document_input import expected
+from viz.page.part_input import room_html
 from viz.page.schedule_input import faulty, promise
 from viz.page.session import Visitor
 from viz.page.setup import Setup
@@ -44,7 +45,8 @@ class Follow:
     @property
     def outputs(self) -> list[Any]:
         lines = [part for parts in self.notes.values() for part in parts]
-        return [self.controls.schedule.drawing, self.controls.document.expect, *lines]
+        document = self.controls.document
+        return [self.controls.schedule.drawing, document.expect, document.part.room, *lines]
 
     def after(self, visitor: Visitor, *values: Any) -> Updates:
         """Something may have changed: `values` are those of the controls."""
@@ -52,6 +54,7 @@ class Follow:
         setup: Setup | None
         try:
             setup = self.controls.read(values)
+            visitor.model = setup.model
             told = drawn(self.site, visitor, setup)
         except SlimError as error:
             setup, told = None, faulty(str(error))
@@ -62,8 +65,18 @@ class Follow:
         return {
             drawing: told,
             self.controls.document.expect: expected(suggestion),
+            self.controls.document.part.room: self._room(visitor, setup),
             **{part: lines.get(name, "") for name, parts in self.notes.items() for part in parts},
         }
+
+    def _room(self, visitor: Visitor, setup: Setup | None) -> str:
+        room = self.site.room(visitor.model)
+        if setup is None or not setup.steps:
+            return room_html(room, None)
+        try:
+            return room_html(room, self.site.expected_s(setup, visitor.tokens))
+        except SlimError:  # the drawing says what is wrong
+            return room_html(room, None)
 
     def fresh(self, visitor: Visitor, names: Iterable[str], subject: Subject) -> Updates:
         """New results of `subject` are on their way under `names`: their lines are empty."""

@@ -51,7 +51,8 @@ class Holdings:
 def footprint(visitor: Visitor) -> int:
     """Bytes that a visitor's document takes with a run of it, and with what else was measured on it, about."""
     subjects = (*visitor.belongs.values(), *(past.subject for past in visitor.history))
-    held = (visitor.document, visitor.uploaded, *(subject.document for subject in subjects))
+    whole = None if visitor.taken is None else visitor.taken.whole
+    held = (visitor.document, whole, visitor.uploaded, *(subject.document for subject in subjects))
     maps = MAP_BYTES_A_TOKEN * sum(past.kept.tokens for past in visitor.history)
     texts = {id(document): document.text for document in held if document is not None}
     measured = 1 + (visitor.spread is not None) + (visitor.rivals is not None)

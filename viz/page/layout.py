@@ -137,6 +137,11 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> list[Trigger]:
     )  # fmt: skip
     unread = read.failure(events.unread, visitor, taken, queue=False, **QUIET)
     removed = document.upload.clear(events.removed, visitor, taken, queue=False, **QUIET)
+    part = document.part
+    parted = [
+        trigger(events.part, [visitor, part.how, part.words], taken, queue=False, **QUIET)
+        for trigger in (part.how.input, part.words.submit, part.words.blur)
+    ]
     pasted = document.paste.blur(events.paste, [visitor, document.paste], taken, queue=False, **QUIET)
     for chip in document.chips:
         chip.click(None, chip, document.question, js="(text) => text", **QUIET)
@@ -150,7 +155,7 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> list[Trigger]:
             **AS_TYPED,
         )  # fmt: skip
     model.change(events.model, [model, schedule.preset], planned, queue=False, **QUIET)
-    return [each.then for each in (chosen, example, read, unread, removed, pasted)]
+    return [each.then for each in (chosen, example, read, unread, removed, pasted, *parted)]
 
 
 def _wire_follow(follow: Follow, visitor: gr.State, triggers: Sequence[Trigger]) -> None:
@@ -189,6 +194,7 @@ def _taken(events: DocumentEvents) -> list[Any]:
     """What changes when the visitor's document does."""
     document = events.controls.document
     shown = [events.status, events.controls.model, document.about, document.question, document.upload]
+    shown += document.part.outputs
     return [*shown, *document.chips, *(part for tab in events.tabs for part in tab.outputs)]
 
 

@@ -124,13 +124,11 @@ def verdict(run: LiveRun) -> str:
         same = "but answered differently"
     if run.view.full.text.strip() != pruned.text.strip():
         same += ". Pruning changed the answer: <b>Where was it lost?</b> on the Kept tokens tab traces it"
+    lowest = f"With its deepest layers reading <b>{share}</b> of the prompt, the pruned model"
+    spared = f"<b>{saved}</b> less of the prompt’s KV cache"
     if timing.told:
-        led = f"With its deepest layers reading <b>{share}</b> of the prompt"
-        kept = f", kept <b>{saved}</b> less of the prompt’s KV cache"
-    else:  # what is sure comes first
-        led = (
-            f"With <b>{timing.bound:.1f} times</b> less arithmetic and <b>{saved}</b> less of the prompt’s KV cache, "
-            f"its deepest layers reading <b>{share}</b> of the prompt"
-        )
-        kept = ""
-    return f'<p class="verdict">{led}, the pruned model began to answer {began(timing)}{kept}, {same}.</p>'
+        return f'<p class="verdict">{lowest} began to answer {began(timing)}, kept {spared}, {same}.</p>'
+    return (  # what is sure comes first
+        f'<p class="verdict">{lowest} needed <b>{timing.bound:.1f} times less</b> arithmetic, kept {spared}, {same}. '
+        f"In time, the pruned model began to answer {began(timing)}.</p>"
+    )

@@ -18,6 +18,7 @@ from viz.figures.kept_map import KeptMap
 from viz.figures.table import Table
 from viz.page.hands import Hands
 from viz.page.live import LiveRun
+from viz.page.part import Taken
 from viz.page.past import Past
 from viz.page.setup import Setup
 from viz.page.subject import Subject
@@ -40,6 +41,8 @@ class Visitor:
 
     Attributes:
         document: the text to ask about.
+        taken: what of a longer document `document` is, and how it was chosen; None before any.
+        model: the model that is chosen, as far as is known.
         uploaded: what the file that was uploaded last says, while it is not removed.
         tokens: length of its prompt in tokens, with the shortest question.
         evidence: character spans of the document that hold the answer to a suggested question.
@@ -55,6 +58,8 @@ class Visitor:
     """
 
     document: Document | None = None
+    taken: Taken | None = None
+    model: str = ""
     uploaded: Document | None = None
     tokens: int = 0
     evidence: tuple[Span, ...] = ()
@@ -75,7 +80,7 @@ class Visitor:
 
     def forget(self) -> None:
         """Let go of the document and of everything that was found out about it."""
-        self.document, self.uploaded, self.tokens, self.evidence = None, None, 0, ()
+        self.document, self.uploaded, self.taken, self.tokens, self.evidence = None, None, None, 0, ()
         self.belongs, self.hands, self.picked, self.history = {}, Hands(), None, ()
         self.ran, self.run, self.spread, self.rivals = None, LiveRun(), None, None
 

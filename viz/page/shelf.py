@@ -91,6 +91,11 @@ class Shelf:
         first, *_ = [job.result() for job in jobs]
         return first
 
+    def flops_per_s(self, name: str) -> float | None:
+        """How fast model `name` was last seen to read; None where nobody knows."""
+        known = [engines[name].flops_per_s for engines in self._engines if name in engines]
+        return next((speed for speed in known if speed is not None), None)
+
     def lanes(self, name: str) -> tuple[Lane, ...]:
         """The devices as a race of model `name` sees them, from a thread of `worker` that computes already."""
         others = self.busy - 1

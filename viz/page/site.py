@@ -9,11 +9,15 @@ from typing import Any
 
 from sliminfer.documents.document import DEFAULT_LIMITS, DocumentLimits
 from sliminfer.errors import ConfigError, ModelError
+from sliminfer.model.devices import free_memory, resolve_device, resolve_dtype
 from sliminfer.model.known import KnownModel
 from sliminfer.model.prompts import build_prompt
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import PruneStep
+from sliminfer.schedule.flops import prefill_flops
+from sliminfer.schedule.memory import longest_prompt
 from sliminfer.schedule.presets import DEFAULT_PRESET
+from sliminfer.selectors.budget import flop_speedup
 from viz.figures.stored import FOLDER
 from viz.page.examples import Example
 from viz.page.holdings import Holdings
@@ -71,9 +75,14 @@ class Site:
 
     @property
     def document_limits(self) -> DocumentLimits:
-        """What an upload may be and take."""
+        """What a document may be and take that is to be read whole."""
         most = min(self.longest_text, DEFAULT_LIMITS.max_characters)
-        return replace(DEFAULT_LIMITS, max_bytes=self.upload_limit, max_characters=most, seconds=READING_S)
+        return replace(self.upload_limits, max_characters=most)
+
+    @property
+    def upload_limits(self) -> DocumentLimits:
+        """What an upload may be and take; of one that is longer than can be read, a part is."""
+        return replace(DEFAULT_LIMITS, max_bytes=self.upload_limit, seconds=READING_S)
 
     def check_text(self, document: str, question: str = "?") -> None:
         """Raise ConfigError for a text longer than any model on offer reads, before anything is done with it."""
@@ -112,6 +121,33 @@ class Site:
         if loaded is None or not text.strip():
             return len(text) // 4  # the usual rule of thumb, until a tokenizer is at hand
         return len(build_prompt(loaded.tokenizer, text, "?"))
+
+    def estimated_tokens(self, text: str) -> int:
+        """`count_tokens`, of a text that is too long to be looked at by what its middle has."""
+        if len(text) <= self.longest_text:
+            return self.count_tokens(text)
+        begin = (len(text) - self.longest_text) // 2
+        sample = text[begin : begin + self.longest_text]
+        return round(self.count_tokens(sample) * len(text) / len(sample))
+
+    def room(self, model: str) -> int:
+        """Tokens of the longest prompt that can be run on `model` here and now, with room for the longest answer."""
+        name = model if model in self.models else self.start.model
+        shape, limits = self.known(name).shape, self.shelf.limits
+        place = resolve_device(self.shelf.devices[0])
+        width = resolve_dtype(self.shelf.dtype, place).itemsize
+        loaded = self.shelf.any_loaded()
+        free = free_memory(place) + (0 if loaded is None else loaded.weights_bytes)
+        fits = longest_prompt(shape, width, self.shelf.attention, free)
+        return max(1, min(shape.context - self.start.max_new_tokens, fits, limits.prompt_tokens or shape.context))
+
+    def expected_s(self, setup: Setup, tokens: int) -> float | None:
+        """Seconds that both prefills of a prompt of `tokens` will take, by the speed last seen; None for none seen."""
+        speed, shape = self.shelf.flops_per_s(setup.model), self.known(setup.model).shape
+        if speed is None or not tokens:
+            return None
+        full = prefill_flops(shape, (tokens,) * shape.layers)
+        return full * (1 + 1 / flop_speedup(setup.config(), shape, tokens)) / speed
 
     def asking(self, tokens: int, question: str) -> tuple[int, Span]:
         """Length in tokens of a prompt that asks `question`, and where the question stands in it.

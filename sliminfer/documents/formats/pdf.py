@@ -59,8 +59,18 @@ def _parse(upload: Upload) -> Parsed:
         warnings.append(f"{unreadable} of {pages} pages are damaged and were left out.")
     if silent > unreadable:
         warnings.append(f"{silent - unreadable} of {pages} pages hold no text (blank or images).")
-    text = tidy("\n\n".join(text for text in texts if text.strip()))
-    return Parsed(text, pages=pages, warnings=tuple(warnings))
+    text, starts = _joined([tidy(text) for text in texts])
+    return Parsed(text, pages=pages, warnings=tuple(warnings), page_starts=starts)
+
+
+def _joined(pages: list[str]) -> tuple[str, tuple[int, ...]]:
+    """The pages with a blank line between them, and where each begins; one without text begins where the next does."""
+    text, starts = "", []
+    for page in pages:
+        text += "\n\n" if text and page else ""
+        starts.append(len(text))
+        text += page
+    return text, tuple(min(start, len(text)) for start in starts)
 
 
 def _marked(upload: Upload) -> bool:

@@ -1,0 +1,66 @@
+"""A document that is longer than can be read: a part is read, it is said which, and it can be chosen before any run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sliminfer.engine.limits import RunLimits
+from tests.documents import files
+from tests.page.driver import Driver
+from tests.page.serving import Served, long_text
+
+PAGES = [f"Page {number} begins. {long_text(6)}" for number in range(1, 13)]
+
+
+@pytest.fixture
+def visit(page: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+    monkeypatch.setattr(page.site.shelf, "limits", RunLimits(prompt_tokens=1500))
+    driver = Driver(page.url)
+    driver.give("source", "Upload", "input")
+    driver.upload("long.pdf", files.pdf(PAGES))
+    yield driver
+    driver.http.close()
+
+
+def read(visit: Driver) -> set[int]:
+    """Numbers of the pages whose beginning is shown."""
+    return {number for number in range(1, 13) if f"Page {number} begins" in visit.shown("document-text")}
+
+
+def test_too_long_a_document_is_read_in_part_and_can_be_run(visit: Driver) -> None:
+    assert "takes up to 1,500" in visit.shown("status")
+    assert visit.shown("part") == "first"
+    assert 1 in read(visit)
+    assert 12 not in read(visit)
+    assert "Left out: 6 whole pages (7–12)" in visit.shown("part-shown")
+    visit.give("question", "Who?", "input")
+    visit.press("run")
+    assert "Done" in visit.shown("status")
+    assert "tokens can be read here; both sides would take about" in visit.shown("room")
+
+
+def test_the_part_can_be_chosen(visit: Driver) -> None:
+    visit.give("part", "last", "input")
+    assert (1 in read(visit), 12 in read(visit)) == (False, True)
+    visit.give("part", "pages", "input")
+    visit.give("part-words", "3-4, 9", "blur")
+    assert read(visit) == {3, 4, 9}
+    assert "1–2, 5–8, 10–12" in visit.shown("part-shown")
+    visit.give("part", "around", "input")
+    visit.give("part-words", "page 7 BEGINS", "submit")
+    assert 7 in read(visit)
+
+
+@pytest.mark.parametrize(("how", "words", "told"), [
+    ("pages", "99", "is no page of 1 to 12"),
+    ("pages", "1-12", "and 1,500 can be read"),
+    ("around", "No such words", "not in the document"),
+])  # fmt: skip
+def test_a_part_that_is_not_there_is_one_sentence(visit: Driver, how: str, words: str, told: str) -> None:
+    before = visit.shown("document-text")
+    visit.give("part", how, "input")
+    visit.give("part-words", words, "submit")
+    assert told in visit.shown("status")
+    assert visit.shown("document-text") == before
