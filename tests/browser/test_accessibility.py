@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
 AXE = Path(__file__).with_name("vendor") / "axe.min.js"
-TABS = ("Compare", "Kept tokens", "Diffusion", "Cache", "Methods", "About")
+TABS = ("Compare", "Kept tokens", "Diffusion", "Cache", "Runs", "Methods", "About")
 
 
 def serious(tab: Page) -> list[str]:
@@ -46,6 +46,19 @@ def test_no_serious_violation_on_any_tab(open_page: Open, scheme: str) -> None:
         open_tab(tab, name)
         faults[name] = serious(tab)
     assert faults == {name: [] for name in TABS}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_older_results_are_dimmed_and_still_readable(open_page: Open, scheme: str) -> None:
+    tab = open_page(color_scheme=scheme, reduced_motion="reduce")
+    run_to_the_end(tab)
+    tab.locator("#question textarea").fill("Who lit the lamp?")
+    expect(tab.locator(".belongs").first).to_contain_text("belongs to")
+    faults = {}
+    for name in ("Compare", "Kept tokens", "Cache"):
+        open_tab(tab, name)
+        faults[name] = serious(tab)
+    assert faults == {name: [] for name in faults}
 
 
 def test_a_run_by_keyboard_alone(open_page: Open) -> None:

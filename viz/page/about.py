@@ -40,6 +40,10 @@ _NUMBERS = (
     ("Activations", "What the peak holds above the KV cache: hidden states and work space."),
     ("Speed-up by FLOPs", "Arithmetic of the full prefill over that of the pruned one: matrices and attention of every "
      "layer, the head, and the scoring. It is what pruning could bring if nothing else cost time."),
+    ("Cannot be told", "Both prefills run on in turn until their median is sure or a few seconds are gone. Where pairs "
+     "still differ too much, or exceed what the arithmetic allows, the time is noise: then FLOPs and KV lead."),
+    ("Where was it lost", "What the full model’s own answer attends to in the prompt, layer by layer, and what pruning "
+     "had dropped of that (the answer-informed oracle of arXiv 2602.16054)."),
     ("Efficiency", "The measured ratio of times to first token over the speed-up by FLOPs."),
     ("Score and prune", "The part of the time to first token that scoring blocks and gathering the survivors take. The "
      "first decode step, from the first token to the second, comes after that clock."),

@@ -5,16 +5,17 @@ A CPU has no second memory to copy to, so the times there come from the same pla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import gradio as gr
 import numpy as np
 
-from sliminfer.cache import Link
+from sliminfer.cache import CacheEvent, Link, Refresh, StagePlaced
 from sliminfer.cache.timeline import Timeline, measured, replay
 from sliminfer.engine.metrics import RunMetrics
+from sliminfer.engine.side_result import SideResult
 from viz.figures.export import Figure
 from viz.figures.residency import bytes_chart, residency_grid
 from viz.figures.words import seconds
@@ -95,9 +96,37 @@ class CacheTab(Tab):
             return {self.link: gr.HTML(visible=False), self.residency: HINT, **self.bytes.cleared()}
         return {
             self.link: gr.HTML(visible=timeline.simulated, value=link_input.index_of(link), note=_note(live)),
-            self.residency: residency_grid(timeline).html(),
+            self.residency: still_html(live.view.pruned) + residency_grid(timeline).html(),
             **self.bytes.drawn(bytes_chart(timeline)),
         }
+
+
+def still_html(pruned: SideResult) -> str:
+    """Why no block moved while the answer was written, and what would make some move; empty where one did."""
+    why = still(pruned.cache, len(pruned.piece_at))
+    return f'<p class="hint">{why}</p>' if why else ""
+
+
+def still(cache: Sequence[CacheEvent], answer_tokens: int) -> str:
+    """The sentence of `still_html` for what a cache told of itself."""
+    if any(isinstance(event, Refresh) and event.loads for event in cache):
+        return ""
+    waiting = [event for event in cache if isinstance(event, StagePlaced) and len(event.resident) < len(event.extents)]
+    if not waiting:
+        return (
+            "Nothing moved: all kept blocks of this prompt are in the working set. Take a longer document, or a "
+            "smaller working set."
+        )
+    kept, always = (sum(map(len, found)) for found in zip(*((e.extents, e.pinned) for e in waiting), strict=True))
+    if all(set(event.resident) <= set(event.pinned) for event in waiting):
+        return (
+            f"Nothing moved: {always} of the {kept} blocks that pruning left always stay (the first, the question and "
+            "the last), and they fill the working set. Take a longer document, such as the last of the examples."
+        )
+    return (
+        f"Nothing moved: within {answer_tokens} tokens the answer looked at nothing else than what was there. Ask for "
+        "a longer answer, or take a longer document."
+    )
 
 
 def timeline_of(live: LiveRun, link: Link) -> Timeline | None:

@@ -16,6 +16,7 @@ from viz.page import kept
 from viz.page.asking import asked, beats
 from viz.page.controls import Controls
 from viz.page.follow import Follow
+from viz.page.hands import NO_HANDS
 from viz.page.live import LiveRun
 from viz.page.pairs import pairs
 from viz.page.panes import progress, status, timing_on
@@ -124,7 +125,9 @@ class RunEvents:
         """Updates of all tabs, with the map of kept tokens where it is due."""
         pruned, stored = visitor.run.view.pruned, None
         if figures and pruned.layers_done and visitor.ran is not None:
-            stored = kept.stored_map(pruned, visitor.ran.config(), visitor.evidence, visitor.belongs["run"].hands)
+            subject = visitor.belongs.get("run")
+            hands = NO_HANDS if subject is None else subject.hands
+            stored = kept.stored_map(pruned, visitor.ran.config(), visitor.evidence, hands)
             self.site.results.put(visitor.key, stored)
         elif over:  # stopped in the full side of a later round: the map of the one before stands
             stored = self.site.results.get(visitor.key)
