@@ -15,7 +15,7 @@ from sliminfer.engine.events import BlocksPruned
 from sliminfer.model.prompts import Prompt
 from sliminfer.schedule.blocks import Span
 
-_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+(?=\s|$)|\n|$)")
+_BETWEEN = re.compile(r"\n+|(?<=[.!?])\s+")
 LEAST = 0.05  # of the attention that the layers behind a step pay to the document: what is below is no loss to speak of
 
 
@@ -74,12 +74,13 @@ def losses(
 
 def sentences(text: str) -> list[Span]:
     """The sentences of `text` as character spans without the white space around them."""
+    edges = [0, *(edge for match in _BETWEEN.finditer(text) for edge in match.span()), len(text)]
     found = []
-    for match in _SENTENCE.finditer(text):
-        piece = match.group()
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        piece = text[start:end]
         if piece.strip():
-            start = match.start() + len(piece) - len(piece.lstrip())
-            found.append((start, start + len(piece.strip())))
+            begins = start + len(piece) - len(piece.lstrip())
+            found.append((begins, begins + len(piece.strip())))
     return found
 
 

@@ -15,6 +15,7 @@ A run
     compare.ttft_split / memory_stack(full_metrics, pruned_metrics), promised(comparison) -> BarChart
     compare.repeats([full_metrics, ...], [pruned_metrics, ...]) -> BarChart         median and range
     compare.fidelity_html(comparison, full_metrics) -> str
+    timing.timing_chart(timing) -> BarChart   both prefills in turn: median, range, and what is noise
     replay.replay_html(run) -> str            race replay; "" before both sides have a token
 
 What was kept
@@ -26,6 +27,9 @@ What was kept
     kept_grid.kept_grid(kept_map) -> Grid     the same map where nothing moves: PNG, report
 
 Other tabs
+    history.history_chart([Row, ...]) -> Chart       runs on one document: agreement against FLOPs
+    overlap.overlap_grid(a, b, names) -> Grid         two kept maps over each other
+    trace.overlap_chart(answer_overlap, steps) -> Chart, trace.losses_html(losses, text, changed) -> str
     diffusion.attention_chart / removal_chart(result) -> Chart, similarity_grid(result) -> Grid
     residency.residency_grid(timeline) -> Grid, bytes_chart(timeline) -> Chart, in_words(timeline) -> str
                                               timeline = cache.timeline.measured(side.cache, side.piece_at)
