@@ -63,7 +63,7 @@ def losses(
         gone = np.ones(tokens, dtype=bool)
         gone[alive[layer]] = False
         before = np.zeros(tokens, dtype=bool)
-        before[alive[layer - 1]] = True
+        before[alive[layer - 1] if layer else slice(None)] = True
         for sentence, members in _by_sentence(prompt, document):
             peak = members[int(np.argmax(on_token[members]))]
             share = float(on_token[members].sum()) / total if total else 0.0
