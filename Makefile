@@ -51,13 +51,10 @@ runs/harness: tests/harden/harness_requirements.txt .venv/.dev
 
 harden: .venv/.dev runs/harness  ## long fuzzing, soak and fault runs
 	$(RUN) -m tests.harden.fuzz_documents --count 10000
-	$(RUN) -m tests.harden.fuzz_calls --count 10000
+	$(RUN) -m tests.harden.figures
 	$(RUN) -m tests.harden.soak --clients 50 --minutes 10
-	$(RUN) -m tests.harden.strangers --clients 30 --hostile 5 --minutes 10
-	$(RUN) -m tests.harden.terminated --times 5
 	$(RUN) -m tests.harden.sequential --runs 1000
 	$(RUN) -m tests.harden.stops --times 200
-	$(RUN) -m tests.harden.killed --times 5
 	$(RUN) -m tests.harden.guided --runs 100000
 	PYTHONPATH=runs/harness $(RUN) -m tests.harden.harness
 	$(RUN) -m tests.harden.audit

@@ -51,6 +51,14 @@ def kept_waiting() -> dict[str, float]:
     return waited
 
 
+def starved_s(process: int) -> float:
+    """Seconds for which the main thread of `process` was ready to run while others ran; 0 where nobody tells."""
+    try:
+        return int(Path(f"/proc/{process}/task/{process}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 class Watch(threading.Thread):
     """Asks for /health ten times a second, and keeps the longest wait and any answer but the right one."""
 

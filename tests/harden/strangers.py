@@ -30,6 +30,7 @@ from tests.hosting.public_page import Stranger
 
 MOST_SLOWER = 2.0
 MOST_PAUSE_S = 2.0
+STARVED = 5.0  # times the mean wait without any answer
 
 
 class Polite(threading.Thread):
@@ -132,37 +133,47 @@ def main() -> int:
         while any(client.is_alive() for client in clients):
             time.sleep(1)
             memory.append(server.rss())
-        return judge(clients, hostile, joined, memory, watch)
+        return judge(clients, hostile, (began, joined, until), memory, watch)
 
 
-def judge(clients: list[Polite], hostile: list[Hostile], joined: float, memory: list[int], watch: Watch) -> int:
+def judge(
+    clients: list[Polite], hostile: list[Hostile], moments: tuple[float, float, float], memory: list[int], watch: Watch
+) -> int:
+    """The verdict; `moments` are the beginning, when the hostile ones came, and the end."""
     health, stalls = watch.ended()
     faults = [*(fault for client in clients for fault in client.faults), *stalls]
-    before = sorted(wait for client in clients for at, wait in client.waits if at + wait < joined)
-    after = sorted(wait for client in clients for at, wait in client.waits if at > joined)
-    slower = middle(after) / middle(before) if before and after else float("nan")
-    served = [sum(at > joined for at, _ in client.waits) for client in clients]
+    began, joined, until = moments
+    before, beside = mean_wait(clients, began, joined), mean_wait(clients, joined, until)
+    served = [sum(joined < at + wait < until for at, wait in client.waits) for client in clients]
+    waits = [sorted(wait for client in clients for at, wait in client.waits if (at > joined) is after)
+             for after in (False, True)]  # fmt: skip
     settled = memory[len(memory) // 3 :]
     growth = settled[-1] / settled[0] - 1
-    if min(served) == 0:
+    if min(served) == 0 and until - joined > STARVED * beside:
         faults.append(f"{served.count(0)} polite clients got no answer beside the hostile ones")
-    if not slower <= MOST_SLOWER:
-        faults.append(f"answers took {slower:.2f} times as long")
+    if not beside <= MOST_SLOWER * before:
+        faults.append(f"answers took {beside / before:.2f} times as long")
     if growth > MOST_GROWTH:
         faults.append(f"memory grew by {growth:.1%}")
     figures: dict[str, Any] = {
         "polite": len(clients),
         "hostile": len(hostile),
         "hostile_attempts": sum(foe.times for foe in hostile),
-        "answers_without_and_with": [len(before), len(after)],
-        "median_wait_s": [round(middle(before), 2), round(middle(after), 2)],
-        "longest_wait_s": [round(max(before, default=0.0), 2), round(max(after, default=0.0), 2)],
+        "mean_wait_s": [round(before, 2), round(beside, 2)],
+        "median_wait_s": [round(middle(some), 2) for some in waits],
+        "longest_wait_s": [round(max(some, default=0.0), 2) for some in waits],
         "fewest_answers_of_a_client": min(served),
         "tries_at_a_full_queue": sum(client.full for client in clients),
         **health,
         "rss_growth": round(growth, 4),
     }
     return summarise("strangers", figures, faults)
+
+
+def mean_wait(clients: list[Polite], since: float, until: float) -> float:
+    """Seconds that a client waits for an answer, by how many came within that time: each asks, waits and pauses."""
+    came = sum(since < at + wait < until for client in clients for at, wait in client.waits)
+    return len(clients) * (until - since) / came - MOST_PAUSE_S / 2 if came else float("inf")
 
 
 def middle(values: list[float]) -> float:

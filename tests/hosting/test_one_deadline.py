@@ -49,7 +49,7 @@ def test_a_click_is_cut_off_once(page: PublicPage, callback: str) -> None:
     visit.values[visit.part("Runs of each side")] = 9
     visit.values[visit.part("Longest answer, tokens")] = 500
     visit.values[visit.part("every-layer")] = True
-    event = visit.called("run") if callback == "run" else visit.event(callback)
+    event = visit.run_event() if callback == "run" else visit.event(callback)
     visit.join(event).raise_for_status()
     while not page.site.shelf.busy:
         time.sleep(0.01)

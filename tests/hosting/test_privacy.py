@@ -61,7 +61,7 @@ def test_a_marker_in_a_visit_that_goes_well_or_badly_is_not_in_the_output(server
         event = visit.http.post(f"{url}/call/read_document", json=asked).json()["event_id"]
         assert MARKER in visit.http.get(f"{url}/call/read_document/{event}").text
     visit.choose(source="Paste", paste=f"{MARKER} is the code. " * 20, question=f"What is {MARKER}?", phrase=MARKER)
-    for event in (visit.called("run"), visit.event("measure-diffusion"), visit.event("compare-methods")):
+    for event in (visit.run_event(), visit.event("measure-diffusion"), visit.event("compare-methods")):
         visit.join(event).raise_for_status()
         assert [message for message in visit.stream() if message["msg"] == "process_completed"]
     for query in (f"question={MARKER}", f"prune={MARKER}", f"model={MARKER}", f"seed={MARKER}"):

@@ -49,6 +49,15 @@ class Visit:
         """The first event whose callback has that name."""
         return dict(next(event for event in self.config["dependencies"] if event["api_name"] == callback))
 
+    def run_event(self) -> dict[str, Any]:
+        """What a press of Run comes to, once the request was found to be in order."""
+        return dict(
+            next(
+                event for event in self.config["dependencies"]
+                if event["api_name"].startswith("run") and [None, "success"] in [list(t) for t in event["targets"]]
+            )
+        )  # fmt: skip
+
     def body(self, event: dict[str, Any]) -> dict[str, Any]:
         """What a browser would send for `event` now."""
         data = [self.values[part] for part in event["inputs"]]
