@@ -181,7 +181,7 @@ def tiny_model(
         model = model_class(config_class(**(settings | changes)))
     else:
         # Weights not as large: the logits of some are large enough as it is for fp32 to round them by 1e-5.
-        own = {"initializer_range": 0.15} | (PLAIN | HYBRIDS)[family]
+        own = {"initializer_range": 0.15} | (PLAIN | HYBRIDS).get(family, {})
         config = AutoConfig.for_model(family, **(settings | own | changes))
         model = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     return model.to(dtype).eval()

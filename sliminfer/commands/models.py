@@ -10,6 +10,9 @@ from sliminfer.commands import options
 
 
 def command(
+    check: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Check one model: family, exactness, backends, cost of a prompt.")
+    ] = None,
     context: Annotated[int, typer.Option(help="Prompt length in tokens for the memory estimate.")] = 8192,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -29,6 +32,9 @@ def command(
     place = resolve_device(device)
     kind, free = resolve_dtype(dtype, place), free_memory(place)
     kind_name = str(kind).removeprefix("torch.")
+    if check is not None:
+        _check(check, context, kind, json)
+        return
     rows: list[dict[str, Any]] = []
     for name, model in known_models().items():
         need = model.memory(context, kind.itemsize)
@@ -67,3 +73,26 @@ def command(
             "yes" if row["fits"] else "no",
         )
     Console().print(table)
+
+
+def _check(name: str, context: int, dtype: Any, json: str | None) -> None:
+    """What is known of one model, on stdout or as JSON."""
+    from sliminfer.commands.check_model import check_model
+
+    found = check_model(name, context, dtype)
+    if json is not None:
+        options.write_json(found.to_dict(), json)
+        if json == "-":
+            return
+    tried = "" if found.difference is None else f" (self-test on a tiny copy: within {found.difference:.0e})"
+    print(f"{found.model}: {found.family} ({found.model_type}), {found.parameters / 1e9:.2f}B, {found.layers} layers")
+    print(f"runs by {found.runs}; attention {', '.join(found.backends)}; up to {found.longest:,} tokens")
+    print(f"a pruned run equals {found.exactness}{tried}")
+    for step in found.steps:
+        by = " and ".join(map(str, step["scored_by"])) or "no layer"
+        print(f"preset: from layer {step['layer']} on {100 * step['keep']:g} % of the prompt, scored by layer {by}")
+    print(
+        f"{context:,} tokens: {found.full_flops / 1e12:.2f} TFLOP to the first token, {found.pruned_flops / 1e12:.2f} "
+        f"pruned ({found.full_flops / found.pruned_flops:.2f}x less); KV {found.kv_bytes / 1e9:.2f} GB, "
+        f"{found.pruned_kv_bytes / 1e9:.2f} pruned; {found.total_bytes / 1e9:.2f} GB in all"
+    )

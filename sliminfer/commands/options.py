@@ -24,6 +24,7 @@ Draft = Annotated[
     str | None,
     typer.Option(help="A smaller model, named as --model is, that reads first for specprefill and sliminfer-draft."),
 ]
+Quantize = Annotated[str, typer.Option(help="Load safetensors as int8 or nf4 (bitsandbytes), or none.")]
 Packed = Annotated[bool, typer.Option("--packed", help="Leave the weights of a GGUF file packed: less memory, slower.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, or balanced over all GPUs.")]
 Dtype = Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")]
@@ -54,7 +55,12 @@ JsonFile = Annotated[str | None, typer.Option("--json", help="Write the result a
 
 
 def load(
-    model: str, device: str = "auto", dtype: str = "auto", attention: str = "auto", packed: bool = False
+    model: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str = "auto",
+    packed: bool = False,
+    quantize: str = "none",
 ) -> LoadedModel:
     """The model that the options name, without progress bars."""
     from transformers.utils import logging
@@ -62,7 +68,7 @@ def load(
     from sliminfer.model.loading import load_model
 
     logging.disable_progress_bar()
-    return load_model(model, device=device, dtype=dtype, attention=attention, packed=packed)
+    return load_model(model, device=device, dtype=dtype, attention=attention, packed=packed, quantize=quantize)
 
 
 def make_config(

@@ -22,6 +22,7 @@ def command(
     model: options.Model = "demo",
     draft: options.Draft = None,
     packed: options.Packed = False,
+    quantize: options.Quantize = "none",
     prune: options.Prune = None,
     preset: options.Preset = DEFAULT_PRESET,
     config: options.ConfigFile = None,
@@ -57,7 +58,9 @@ def command(
     from sliminfer.engine.result import RunResult
 
     text = load_document(document).text
-    loaded = options.load(model, device, dtype, attention, packed)
+    loaded = options.load(model, device, dtype, attention, packed, quantize)
+    for note in loaded.notes:
+        typer.echo(note, err=True)
     reader = None if draft is None else options.load(draft, device, dtype, attention)
     decoding = {
         "active": active, "refresh": refresh, "gamma": gamma, "active_preserve": active_preserve, "decode": decode,
@@ -92,7 +95,8 @@ def command(
         print()
         _summary(result)
     if json is not None:
-        options.write_json(result.to_dict(loaded.name, slim_config), json)
+        said = {"notes": list(loaded.notes)} if loaded.notes else {}
+        options.write_json(result.to_dict(loaded.name, slim_config) | said, json)
     if result.failed:
         raise SlimError(" ".join(result.failed.values()))
 

@@ -15,7 +15,7 @@ from sliminfer.engine.layout import check_positions, row_spans
 from sliminfer.engine.loop import LayerLoop, exhaust
 from sliminfer.engine.sequence import sequence_of
 from sliminfer.errors import ConfigError
-from sliminfer.model.families import family_of
+from sliminfer.model.recognise import family_of
 
 # How many of the last positions the model above the decoder makes logits of; 0 for all.
 _logits_of: ContextVar[int] = ContextVar("logits_of", default=0)

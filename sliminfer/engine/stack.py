@@ -17,9 +17,11 @@ from sliminfer.engine.masks import attention_mask
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.sequence import Rows, Sequence
 from sliminfer.model.attention import check_attention, check_backend
-from sliminfer.model.families import family_of, find_decoder, rotary_switch, rotary_varies, sliding_window
+from sliminfer.model.families import rotary_switch, rotary_varies, sliding_window
 from sliminfer.model.fused import FusedLayer, fused_layers
+from sliminfer.model.layer_call import call_layer, rotary_kinds, rotary_tables
 from sliminfer.model.projection import project_keys, project_queries
+from sliminfer.model.recognise import family_of, find_decoder
 from sliminfer.ops.compat import attention_backend
 from sliminfer.ops.softmax import PLAIN, Softmax
 from sliminfer.schedule.config import PruneStep
@@ -102,7 +104,7 @@ class Stack:
         self.attending = [hasattr(layer, "self_attn") for layer in self.layers]
         self.seeing = seeing_layers(self.windows, self.attending)
         self.rotary: Any = getattr(self.decoder, self.family.rotary)
-        self._kinds, self._kind = _rotary_kinds(self.rotary, self.decoder.config, len(self.layers))
+        self._kinds, self._kind = rotary_kinds(self.rotary, self.decoder.config, len(self.layers))
         self.rotary_switch = rotary_switch(self.decoder.config)
         varies = rotary_varies(self.decoder.config)
         self._rotary_turn: AbstractContextManager[Any] = _ROTARY_TURN if varies else nullcontext()
@@ -129,12 +131,8 @@ class Stack:
 
     def rows(self, hidden: Tensor, positions: Tensor, rotary: Tensor) -> Rows:
         """Rows of `hidden` [1, n, hidden] at `positions`, rotated by `rotary`, int64 [n] each."""
-        module, place = self.rotary, rotary[None]
         with self._rotary_turn:
-            if self._kinds is None:
-                tables = (module(hidden, position_ids=place),)
-            else:
-                tables = tuple(module(hidden, position_ids=place, layer_type=kind) for kind in self._kinds)
+            tables = rotary_tables(self.rotary, self._kinds, hidden, rotary)
         return Rows(hidden, Angles(tables, rotary), positions)
 
     def table(self, index: int, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -172,15 +170,9 @@ class Stack:
         fused = self.fused[index]
         if fused is not None and fused.serves(rows.hidden):
             return rows.with_hidden(fused(rows.hidden, mask, self.table(index, rows), cache, last_row))
-        out = self.layers[index](
-            rows.hidden,
-            attention_mask=mask,
-            position_embeddings=self.table(index, rows),
-            position_ids=rows.angles.positions[None] if self.family.temperature else None,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        return rows.with_hidden(out[0] if isinstance(out, tuple) else out)
+        table, positions = self.table(index, rows), rows.angles.positions
+        layer = self.layers[index]
+        return rows.with_hidden(call_layer(layer, self.family, rows.hidden, mask, table, positions, cache))
 
     def _needs_mask(self, index: int, rows: int, prefill: bool) -> bool:
         if not self.attending[index]:
@@ -194,11 +186,13 @@ class Stack:
     def queries(self, index: int, rows: Rows, window: int) -> Tensor:
         """Queries of layer `index` for the last `window` of `rows`, which enter it [heads, window, head_dim]."""
         last = rows.between(slice(-window, None))
-        return project_queries(self.layers[index], last.hidden, *self.table(index, last), last.angles.positions)
+        return project_queries(
+            self.layers[index], last.hidden, *self.table(index, last), last.angles.positions, self.family
+        )
 
     def keys(self, index: int, rows: Rows) -> Tensor:
         """Keys of layer `index` for `rows`, which enter it [kv_heads, rows, head_dim]."""
-        return project_keys(self.layers[index], rows.hidden, *self.table(index, rows))
+        return project_keys(self.layers[index], rows.hidden, *self.table(index, rows), self.family)
 
     def softmax(self, index: int) -> Softmax:
         """What layer `index` does to its scores."""
@@ -268,11 +262,3 @@ class Stack:
         normed: Tensor = getattr(self.decoder, self.family.last_norm)(hidden)
         return normed
 
-
-def _rotary_kinds(rotary: Any, config: Any, layers: int) -> tuple[tuple[str, ...] | None, list[int]]:
-    """The kinds of layers that a rotary module makes tables of, None for one table, and each layer's."""
-    if not hasattr(rotary, "layer_types"):
-        return None, [0] * layers
-    types = config.layer_types[:layers]
-    kinds = tuple(sorted(set(types)))
-    return kinds, [kinds.index(kind) for kind in types]

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sliminfer.model.families import family_of, text_config
+from sliminfer.model.families import text_config
+from sliminfer.model.recognise import family_of
 from sliminfer.ops.linear import linear
 
 

@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sliminfer.errors import ModelError
-from sliminfer.model.families import shape_of
 from sliminfer.model.gguf_config import gguf_config
 from sliminfer.model.gguf_header import read_gguf_header
 from sliminfer.model.loading import DEMO_FOLDER, DEMO_MODEL, read_config
+from sliminfer.model.published import PUBLISHED
+from sliminfer.model.recognise import shape_of
 from sliminfer.model.sources import SMOLLM2, installed_smollm2
-from sliminfer.schedule.memory import MemoryEstimate, memory_estimate
+from sliminfer.schedule.memory import MemoryEstimate, memory_estimate, quantised_bytes
 from sliminfer.schedule.shapes import ModelShape
 
 
@@ -21,37 +22,26 @@ class KnownModel:
 
     Attributes:
         packed_bytes: of its weights where they are left packed.
+        bits: of a weight of its layers, where it is published with fewer than the rest; None otherwise.
     """
 
     name: str
     shape: ModelShape
     note: str
     packed_bytes: int | None = None
+    bits: float | None = None
 
     def memory(self, tokens: int, bytes_per_value: int, attention: str = "sdpa") -> MemoryEstimate:
         """What the full model takes for `tokens` tokens, see `memory_estimate`."""
         estimate = memory_estimate(self.shape, tokens, bytes_per_value, attention)
-        return estimate if self.packed_bytes is None else replace(estimate, weights=self.packed_bytes)
+        weights = self.packed_bytes
+        if weights is None and self.bits is not None:
+            weights = quantised_bytes(self.shape, self.bits, bytes_per_value)
+        return estimate if weights is None else replace(estimate, weights=weights)
 
 
-# Dimensions from the models' published config.json files: layers, hidden, intermediate, heads, kv heads,
-# head dimension, vocabulary, context, tied embeddings.
 KNOWN: dict[str, KnownModel] = {
-    name: KnownModel(name, ModelShape(*shape), note)
-    for name, shape, note in (
-        ("Qwen/Qwen2.5-0.5B-Instruct", (24, 896, 4864, 14, 2, 64, 151936, 32768, True), "laptop"),
-        ("Qwen/Qwen3-0.6B", (28, 1024, 3072, 16, 8, 128, 151936, 40960, True), "laptop"),
-        ("meta-llama/Llama-3.2-1B-Instruct", (16, 2048, 8192, 32, 8, 64, 128256, 131072, True), "gated"),
-        ("Qwen/Qwen2.5-1.5B-Instruct", (28, 1536, 8960, 12, 2, 128, 151936, 32768, True), "one GPU"),
-        ("microsoft/Phi-3.5-mini-instruct", (32, 3072, 8192, 32, 32, 96, 32064, 131072, False), "one GPU"),
-        ("Qwen/Qwen2.5-7B-Instruct", (28, 3584, 18944, 28, 4, 128, 152064, 32768, False), "one GPU"),
-        ("mistralai/Mistral-7B-Instruct-v0.3", (32, 4096, 14336, 32, 8, 128, 32768, 32768, False), "gated"),
-        (
-            "meta-llama/Llama-3.1-8B-Instruct",
-            (32, 4096, 14336, 32, 8, 128, 128256, 131072, False),
-            "gated; the model of the paper",
-        ),
-    )
+    model.name: KnownModel(model.name, model.shape, model.note, bits=model.bits) for model in PUBLISHED
 }
 
 

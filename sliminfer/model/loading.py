@@ -13,9 +13,11 @@ from sliminfer.assets import ASSETS
 from sliminfer.errors import ModelError
 from sliminfer.model.attention import FLASH, SDPA, check_attention, check_backend, choose_attention, describe_attention
 from sliminfer.model.devices import resolve_device, resolve_dtype
-from sliminfer.model.families import FAMILIES, family_of, shape_of, text_config
+from sliminfer.model.families import text_config
 from sliminfer.model.gguf_model import load_gguf, spread
 from sliminfer.model.packed import PackedEmbedding, PackedLinear
+from sliminfer.model.quantised import NONE, bytes_of_weights, method_of, quantising
+from sliminfer.model.recognise import family_of, shape_of
 from sliminfer.model.sources import SMOLLM2, find_gguf
 from sliminfer.schedule.shapes import ModelShape
 
@@ -67,7 +69,29 @@ class LoadedModel:
 
     @property
     def weights_bytes(self) -> int:
-        return sum(p.numel() * p.element_size() for p in self.model.parameters())
+        return bytes_of_weights(self.model)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of the model beside its figures, in sentences; nothing as a rule."""
+        found = []
+        family = family_of(self.model.config)
+        if family.tested:
+            found.append(
+                f"Models of type {family.model_type} are on no list here: a self-test on a tiny random copy passed, "
+                "and it runs by its layers' own forward."
+            )
+        if not all(self.shape.attending):
+            found.append(
+                "This model is a hybrid: layers that do not attend read what was kept as if it were the prompt, which "
+                "is an approximation."
+            )
+        return tuple(found)
+
+    @property
+    def quantised(self) -> str:
+        """How the weights are quantised, by transformers' name of the method; "" for not at all."""
+        return method_of(self.model.config)
 
 
 def load_model(
@@ -77,6 +101,7 @@ def load_model(
     attention: str = "auto",
     allowed: Iterable[str] | None = None,
     packed: bool = False,
+    quantize: str = NONE,
 ) -> LoadedModel:
     """Load the demo model, a local folder, a Hub id or a GGUF file.
 
@@ -91,6 +116,8 @@ def load_model(
         allowed: the only names that may be loaded, or None for any.
         packed: leave the weights of a GGUF file in its blocks, and unpack them for every product: a quarter to a half
             of the memory, and slower answers.
+        quantize: "int8" or "nf4" to make the weights of a model in safetensors 8 or 4 bits wide (bitsandbytes). One
+            that was published quantised (GPTQ, AWQ, fp8, bitsandbytes) is loaded as it is.
 
     Raises:
         ModelError: unknown or unsupported model, nothing at that place, or a device that is not there.
@@ -100,6 +127,8 @@ def load_model(
     place = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, place)
     file = find_gguf(name)
+    if file is not None and quantize != NONE:
+        raise ModelError(f"{name} is quantised as it is: leave quantize out, or leave its weights packed.")
     if file is None and packed:
         raise ModelError(f"{name} has no packed weights: only a GGUF file has; give one, or leave out --packed.")
     config = read_config(name) if file is None else None
@@ -110,7 +139,7 @@ def load_model(
         check_backend(family_of(config), backend)
     try:
         if file is None:
-            model, tokenizer = _from_safetensors(name, config, torch_dtype, backend, device)
+            model, tokenizer = _from_safetensors(name, config, torch_dtype, backend, device, quantize)
         else:
             model, tokenizer = load_gguf(file, torch_dtype, backend, packed)
     except (OSError, ValueError, ImportError) as error:
@@ -118,7 +147,8 @@ def load_model(
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(f"{name} has no fast tokenizer, which is needed to map tokens to text: choose another model.")
     if device != "balanced":
-        model.to(place)
+        if not method_of(model.config):
+            model.to(place)
     elif file is not None:
         model = spread(model)
     return wrap_model(name, model.eval(), tokenizer, place, backend)
@@ -152,18 +182,19 @@ def read_config(name: str) -> Any:
             f"network at hand, {SMOLLM2!r} or {DEMO_MODEL!r}."
         ) from error
     found = text_config(config)
-    if found.model_type not in FAMILIES:
-        raise ModelError(
-            f"{name} is a {found.model_type} model, which is not supported: use one of {', '.join(FAMILIES)}."
-        )
-    family_of(found).check(found)
+    try:
+        family_of(found).check(found)
+    except ModelError as error:
+        raise ModelError(f"{name} is a {found.model_type} model, which is not supported. {error}") from error
     return config
 
 
 def _from_safetensors(
-    name: str, config: Any, dtype: torch.dtype, backend: str, device: str
+    name: str, config: Any, dtype: torch.dtype, backend: str, device: str, quantize: str
 ) -> tuple[Any, Any]:
-    source = _source(name)
+    source, asked = _source(name), quantising(quantize, dtype)
+    # Quantised weights cannot all be moved once they are loaded.
+    place = {"": resolve_device(device)} if asked is not None or method_of(config) else None
     model = AutoModelForCausalLM.from_pretrained(
         source,
         config=config,
@@ -171,7 +202,8 @@ def _from_safetensors(
         attn_implementation=backend,
         use_safetensors=True,
         trust_remote_code=False,
-        device_map="balanced" if device == "balanced" else None,
+        device_map="balanced" if device == "balanced" else place,
+        **({} if asked is None else {"quantization_config": asked}),
     )
     return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 

@@ -9,15 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sliminfer.model.families import family_of
+from sliminfer.model.families import FAMILIES
 from sliminfer.model.families.base import Family
 from sliminfer.model.fused import is_known_norm
-from sliminfer.ops.compat import forward_hooks
 from sliminfer.ops.dispatch import rms_norm
+from sliminfer.ops.linear import is_plain
 
 
 def project_queries(
-    layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None = None
+    layer: nn.Module,
+    hidden: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor | None = None,
+    family: Family | None = None,
 ) -> Tensor:
     """Queries after RoPE of hidden states entering `layer`.
 
@@ -26,13 +31,14 @@ def project_queries(
         hidden: [1, tokens, hidden].
         cos, sin: rotary tables of those tokens [1, tokens, rotary_dim].
         positions: that they were made from, int64 [tokens], for families with a temperature.
+        family: the layer's, where it is none of the list.
 
     Returns:
         [heads, tokens, head_dim]. Where the layer scales its scores otherwise than by 1 / sqrt(head_dim), they are
         multiplied by what is missing, so that whoever scores may scale all layers alike.
     """
     attention: Any = layer.self_attn
-    family = family_of(attention.config)
+    family = FAMILIES[attention.config.model_type] if family is None else family
     states = _normed(layer, family, hidden)
     if hasattr(attention, "qkv_proj"):
         flat = _columns(attention.qkv_proj, states, 0, attention.config.num_attention_heads * attention.head_dim)
@@ -49,10 +55,12 @@ def project_queries(
     return queries if math.isclose(scale, 1.0, rel_tol=1e-6) else queries * scale
 
 
-def project_keys(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def project_keys(
+    layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor, family: Family | None = None
+) -> Tensor:
     """Keys after RoPE of hidden states entering `layer` [kv_heads, tokens, head_dim]; see `project_queries`."""
     attention: Any = layer.self_attn
-    family = family_of(attention.config)
+    family = FAMILIES[attention.config.model_type] if family is None else family
     states = _normed(layer, family, hidden)
     if hasattr(attention, "qkv_proj"):
         start = attention.config.num_attention_heads * attention.head_dim
@@ -74,9 +82,9 @@ def _normed(layer: nn.Module, family: Family, hidden: Tensor) -> Tensor:
     return states
 
 
-def _columns(linear: nn.Module, states: Tensor, start: int, width: int) -> Tensor:
+def _columns(linear: Any, states: Tensor, start: int, width: int) -> Tensor:
     """`width` of the outputs of `linear` from `start` on, without computing the others where it is a plain one."""
-    if type(linear) is not nn.Linear or any(forward_hooks(linear)):
+    if not is_plain(linear):
         chosen: Tensor = linear(states)[..., start : start + width]
         return chosen
     bias = None if linear.bias is None else linear.bias[start : start + width]

@@ -19,8 +19,14 @@ _REUSE_FROM = 128
 
 
 def is_plain(module: Any) -> bool:
-    """Whether `module` is a stock linear layer that nothing is attached to."""
-    return type(module) is nn.Linear and "forward" not in vars(module) and not any(forward_hooks(module))
+    """Whether `module` is a stock linear layer that nothing is attached to, and its weight a stock tensor.
+
+    Quantised weights come as other modules (bitsandbytes, GPTQ, AWQ, fp8), or as a tensor of another type in a stock
+    one (torchao): those compute as only they know.
+    """
+    if type(module) is not nn.Linear or type(module.weight) is not nn.Parameter:
+        return False
+    return "forward" not in vars(module) and not any(forward_hooks(module))
 
 
 def linear(module: Any, x: Tensor, workspace: Workspace | None = None, name: str = "") -> Tensor:

@@ -82,6 +82,12 @@ def memory_estimate(
     )
 
 
+def quantised_bytes(shape: ModelShape, bits: float, bytes_per_value: int = 2) -> int:
+    """Bytes of the weights where those of the layers take `bits` each, and embeddings and head `bytes_per_value`."""
+    outside = shape.vocab * shape.hidden * (1 if shape.tied else 2)
+    return int(outside * bytes_per_value + (shape.params - outside) * bits / 8)
+
+
 def check_memory(shape: ModelShape, tokens: int, bytes_per_value: int, attention: str, free: int, where: str) -> None:
     """Raise MemoryLimitError where `tokens` tokens do not fit into `free` bytes beside the loaded model on `where`."""
     need = memory_estimate(shape, tokens, bytes_per_value, attention).above_weights

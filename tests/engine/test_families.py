@@ -18,11 +18,12 @@ from sliminfer.engine.loop import LayerLoop, exhaust
 from sliminfer.engine.request import PromptRequest, Pruning, Sampling
 from sliminfer.engine.slim import slim
 from sliminfer.model.families import FAMILIES as KNOWN
-from sliminfer.model.families import shape_of, sliding_window
+from sliminfer.model.families import sliding_window
 from sliminfer.model.head import logits_of
 from sliminfer.model.loading import load_model
 from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.model.prompts import Prompt
+from sliminfer.model.recognise import shape_of
 from sliminfer.ops.softmax import softmax_beside
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import prefill_flops, stock_flops

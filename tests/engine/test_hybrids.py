@@ -14,8 +14,8 @@ from sliminfer.engine.events import Finished
 from sliminfer.engine.request import PromptRequest, Pruning, Sampling
 from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError, ModelError
-from sliminfer.model.families import shape_of
 from sliminfer.model.prompts import Prompt
+from sliminfer.model.recognise import shape_of
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import prefill_flops, stock_flops
 from tests.dense_oracle import compacted_logits

@@ -27,7 +27,7 @@ def test_the_picker_greys_exactly_what_the_engine_would_refuse(
     name: str, tokens: int, attention: str, dtype: str, share: float
 ) -> None:
     shape, width = KNOWN[name].shape, 2 if dtype == "bfloat16" else 4
-    need = memory_estimate(shape, tokens, width, attention)
+    need = KNOWN[name].memory(tokens, width, attention)
     free = int(share * need.total)
     shelf = Shelf(device="cpu", dtype=dtype, attention=attention)
     with pytest.MonkeyPatch.context() as patch:

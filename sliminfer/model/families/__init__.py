@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from torch import nn
-
-from sliminfer.errors import ModelError
 from sliminfer.model.families.apertus import APERTUS
 from sliminfer.model.families.arcee import ARCEE
 from sliminfer.model.families.base import Family
@@ -61,7 +57,6 @@ from sliminfer.model.families.solar_open import SOLAR_OPEN
 from sliminfer.model.families.stablelm import STABLELM
 from sliminfer.model.families.starcoder2 import STARCODER2
 from sliminfer.model.families.vaultgemma import VAULTGEMMA
-from sliminfer.schedule.shapes import ModelShape
 
 _ALL = (
     LLAMA,
@@ -120,39 +115,9 @@ _ALL = (
 FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 
 
-def family_of(config: Any) -> Family:
-    """The family of a transformers config, or of the text model in it; raises ModelError where it is not supported."""
-    name = getattr(text_config(config), "model_type", None)
-    if name not in FAMILIES:
-        raise ModelError(f"Models of type {name!r} are not supported: use one of {', '.join(FAMILIES)}.")
-    return FAMILIES[name]
-
-
 def text_config(config: Any) -> Any:
     """What a config says of the model that reads text, be it all that there is or a part."""
     return config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
-
-
-def shape_of(config: Any) -> ModelShape:
-    """The dimensions in a transformers config; raises ModelError where they cannot be counted."""
-    config = text_config(config)
-    family = family_of(config)
-    shape = replace(family.shape(config), fused=family.fused is not None)
-    windows = [sliding_window(config, index) for index in range(shape.layers)]
-    if not any(windows):
-        return shape
-    layers = (replace(shape.layer(index), window=window) for index, window in enumerate(windows))
-    return replace(shape, varied=tuple(layers))
-
-
-def find_decoder(model: nn.Module) -> Any:
-    """The decoder stack inside `model`; raises ModelError where its family is not supported."""
-    outer: Any = model
-    decoder: Any = outer.get_decoder() if hasattr(outer, "get_decoder") else outer
-    family = getattr(getattr(decoder, "config", None), "model_type", type(model).__name__)
-    if family not in FAMILIES or not hasattr(decoder, "layers"):
-        raise ModelError(f"Models of type {family!r} are not supported: use one of {', '.join(FAMILIES)}.")
-    return decoder
 
 
 def rotary_switch(config: Any) -> int | None:

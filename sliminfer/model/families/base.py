@@ -74,6 +74,7 @@ class Family:
         embedding_scale, logit_scale: what a config multiplies embeddings and logits by.
         logit_cap: logits are bent to `cap * tanh(logit / cap)`, None for no cap.
         output: makes what its decoder returns.
+        tested: whether it was found by a self-test, rather than described by a file.
         check: raises ModelError for a config of this family that the layer loop cannot run.
     """
 
@@ -97,4 +98,5 @@ class Family:
     logit_scale: Callable[[Any], float] = one
     logit_cap: Callable[[Any], float | None] = uncapped
     output: Callable[..., ModelOutput] = BaseModelOutputWithPast
+    tested: bool = False
     check: Callable[[Any], None] = lambda config: None

@@ -10,6 +10,8 @@ from transformers import AutoModelForCausalLM
 
 from sliminfer.schedule.shapes import LayerShape, ModelShape
 
+# What attentions call the matrix behind them.
+_OUT = ("o_proj", "out_proj", "dense")
 # What configs call the number of experts that a token passes.
 _ACTIVE = ("num_experts_per_tok", "top_k_experts", "moe_k", "moe_topk")
 
@@ -40,7 +42,7 @@ def counted(config: Any) -> ModelShape:
 def _layer(layer: nn.Module, config: Any) -> LayerShape:
     """One layer; where it has a window is for others to say."""
     attention: Any = getattr(layer, "self_attn", None)
-    out = attention and (getattr(attention, "o_proj", None) or attention.out_proj)
+    out: Any = next((getattr(attention, name) for name in _OUT if hasattr(attention, name)), None)
     return LayerShape(
         query_width=0 if attention is None else out.in_features,
         kv_width=0 if attention is None else attention.k_proj.out_features,
