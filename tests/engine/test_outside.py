@@ -226,3 +226,20 @@ def test_what_is_missing_is_said() -> None:
         model = tiny_model()
         with slim(model, published("bm25", 6), outside=scores), pytest.raises(ConfigError, match=words):
             model(token_ids(100), logits_to_keep=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("method", ["specprefill", "sliminfer-draft", "self-draft", "claa", "asl", "keydiff", "bm25"])
+def test_on_a_gpu_the_same_tokens_are_kept_and_all_is_counted(method: str) -> None:
+    config = published(method, 8).with_changes(block_size=8, local=8, least_tokens=0)
+    request = RunRequest(TEXT, QUESTION, config, max_new_tokens=2)
+    found = []
+    for place in ("cuda", "cpu"):
+        models = [tiny_model(layers=layers, seed=layers).to(place) for layers in (8, 1)]
+        loaded, small = (wrap_model("tiny", m, tiny_tokenizer(), torch.device(place), "sdpa") for m in models)
+        metrics = RunResult.of(SlimEngine(loaded, draft=small).run(request)).finished["pruned"].metrics
+        found.append((metrics.tokens_per_layer, metrics.prefill_flops))
+        assert (metrics.outside_s > 0) == (metrics.outside_flops > 0 or method == "bm25")
+    if method != "asl":  # whose cut may fall on another layer by rounding
+        assert found[0] == found[1]

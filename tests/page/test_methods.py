@@ -15,7 +15,9 @@ from tests.figures.synthetic import long_prompt, run_of
 from tests.page.serving import served
 from tests.page.visit import Visit
 from tests.selectors.plugin import install, keynorm
+from tests.tiny import tiny_model, tiny_tokenizer
 from viz.page.methods import fastest
+from viz.page.shelf import Shelf
 
 RUN = run_of(long_prompt(1024), SlimConfig.preset("paper", 12), 12)
 
@@ -34,6 +36,17 @@ def test_the_faster_of_two_runs_of_one_name_counts() -> None:
     assert fastest(names, [slow, other, quick]) == {"full": quick, "random": other}
     assert fastest(names, [quick, other, slow]) == {"full": quick, "random": other}
     assert fastest(["full", "full"], [unfinished, slow]) == {"full": slow}
+
+
+def test_a_page_with_a_draft_can_compare_methods_that_need_one(tmp_path: Path) -> None:
+    for name, layers in (("model", 3), ("draft", 1)):
+        tiny_model(layers=layers).save_pretrained(tmp_path / name)
+        tiny_tokenizer().save_pretrained(tmp_path / name)
+    shelf = Shelf(device="cpu", draft=str(tmp_path / "draft"))
+    draft = shelf.engine(str(tmp_path / "model")).outside.draft
+    shelf.close()
+    assert draft is not None
+    assert draft.loaded.layers == 1
 
 
 def test_an_installed_method_is_offered_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

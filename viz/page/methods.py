@@ -66,8 +66,8 @@ class MethodsTab(Tab):
         with gr.Group(elem_classes="choices"):
             chosen = gr.CheckboxGroup(
                 [(name, name) for name in available() if name != "full"], value=list(FIRST),
-                label="Methods, up to six", info="oracle keeps the evidence: it needs a suggested question.",
-                elem_id="methods",
+                label="Methods, up to six", elem_id="methods",
+                info="oracle needs a suggested question, specprefill and sliminfer-draft a draft (--draft MODEL).",
             )  # fmt: skip
             speedup = gr.Slider(1.25, 4, value=2, step=0.25, label="FLOP speed-up that every method is solved for")
         start = gr.Button("Compare methods", size="sm", scale=0, elem_id="compare-methods")

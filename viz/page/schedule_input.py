@@ -12,7 +12,7 @@ from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import PruneStep
 from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, TUNED
 from sliminfer.schedule.shapes import ModelShape
-from sliminfer.selectors import selector_class
+from sliminfer.selectors import check_method, selector_class
 from sliminfer.selectors.budget import flop_speedup
 from viz.figures.words import escape, percent, times
 from viz.page.setup import CUSTOM, MAX_STEPS, Setup, preset_of, preset_steps
@@ -142,6 +142,7 @@ def promise(setup: Setup, shape: ModelShape, tokens: int, question: Span | None 
     try:
         config = setup.config().where_seen(shape.seeing)
         config.check_model(shape.layers)
+        check_method(config)
     except SlimError as error:
         return faulty(str(error))
     blocks = BlockMap.of(tokens, config, question)

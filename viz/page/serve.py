@@ -39,14 +39,16 @@ def open_site(
     shipped: tuple[Example, ...] | None = None,
     profile: Profile | None = None,
     packed: bool = False,
+    draft: str = "",
 ) -> Site:
     """Load `model`, warm it up, and gather what the page offers. Raises SlimError.
 
     `shipped` are the examples on offer, by default those of the project. A `profile` sets what a hosted page offers:
-    its models and no others, and its limits. `packed` leaves the weights of GGUF files packed.
+    its models and no others, and its limits. `packed` leaves the weights of GGUF files packed. `draft` is the model
+    that reads first for methods with a draft.
     """
     if profile is None:
-        shelf = Shelf(device=device, dtype=dtype, packed=packed)
+        shelf = Shelf(device=device, dtype=dtype, packed=packed, draft=draft)
     else:
         shelf = hosted_shelf(profile, device, dtype)
     if profile is not None and model not in profile.models:

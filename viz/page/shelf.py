@@ -32,6 +32,7 @@ class Shelf:
         limits: what one run may take.
         borrows: the GPU is lent call by call (ZeroGPU), so this process itself must never compute on it.
         packed: leave the weights of models that are GGUF files packed.
+        draft: name of the model that reads first for methods with a draft, loaded beside each; empty for none.
         busy: devices that compute now.
     """
 
@@ -41,6 +42,7 @@ class Shelf:
     limits: RunLimits = NO_LIMITS
     borrows: bool = False
     packed: bool = False
+    draft: str = ""
     worker: ThreadPoolExecutor = field(init=False, repr=False)
     _engines: list[dict[str, SlimEngine]] = field(init=False, repr=False)
     busy: int = field(default=0, init=False, repr=False)
@@ -71,10 +73,13 @@ class Shelf:
             with self._lock:  # transformers sets process-wide defaults while it loads
                 engines.clear()  # let go of the old weights before the new ones come
                 loaded = self._load(name, self.devices[number])
-                engine = (BorrowingEngine if self.borrows else SlimEngine)(loaded, self.limits)
-                if not self.borrows:
+                if self.borrows:
+                    engines[name] = BorrowingEngine(loaded, self.limits)
+                else:
+                    draft = self._load(self.draft, self.devices[number]) if self.draft else None
+                    engine = SlimEngine(loaded, self.limits, draft)
                     engine.warm_up()
-                engines[name] = engine
+                    engines[name] = engine
         return engines[name]
 
     def open(self, name: str) -> LoadedModel:

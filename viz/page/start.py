@@ -34,6 +34,10 @@ def main(
     packed: Annotated[
         bool, typer.Option("--packed", help="Leave the weights of a GGUF file packed: less memory, slower.")
     ] = False,
+    draft: Annotated[
+        str | None,
+        typer.Option(help="A smaller model, named alike, that reads first for specprefill and sliminfer-draft."),
+    ] = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; 0.0.0.0 serves the whole network (default: 127.0.0.1).")
     ] = None,
@@ -74,7 +78,7 @@ def main(
         os.environ.setdefault("GRADIO_TEMP_DIR", private_folder())
         address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")  # nosec B104
         first = model or (DEMO_MODEL if profile is None else profile.models[0])
-        site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile, packed=packed)
+        site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile, packed=packed, draft=draft or "")
         site.measured = results
         if not site.shelf.borrows:  # where the GPU is lent, a worker of this process is looked after by another
             keep_to_itself()
