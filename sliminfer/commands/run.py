@@ -1,8 +1,9 @@
-"""`sliminfer run`: one document, one question, full against pruned."""
+"""`sliminfer run`: one document, one question or several, full against pruned."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def command(
     document: Annotated[Path, typer.Option(help="The document: text, Markdown, PDF, Word, EPUB, HTML, code, ...")],
-    question: Annotated[str, typer.Option(help="What to ask about it.")],
+    question: Annotated[list[str], typer.Option(help="What to ask about it; may be given several times.")],
     model: options.Model = "demo",
     draft: options.Draft = None,
     packed: options.Packed = False,
@@ -50,7 +51,8 @@ def command(
     kernels: options.Kernels = "auto",
     json: options.JsonFile = None,
 ) -> None:
-    """Ask one question about one document, on the full and on the pruned model."""
+    """Ask one question or several about one document, on the full and on the pruned model."""
+    from sliminfer.commands.questions import ask_several
     from sliminfer.documents import load_document
     from sliminfer.engine.engine import SlimEngine
     from sliminfer.engine.events import FirstToken, PromptReady, Token
@@ -73,12 +75,15 @@ def command(
     )
     engine = SlimEngine(loaded, draft=reader)
     request = RunRequest(
-        text, question, slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels, thinking=thinking,
+        text, question[0], slim_config, max_new_tokens, temperature, top_p, seed, kernels=kernels, thinking=thinking,
         keep=tuple(keep or ()), drop=tuple(drop or ()),
     )  # fmt: skip
     ready = engine.prepare(request)
     if flop_budget is not None:
         slim_config = engine.at_budget(ready, slim_config, flop_budget)
+    if len(question) > 1:
+        ask_several([replace(request, question=each, config=slim_config) for each in question], engine, json)
+        return
     events = engine.compare(ready.under(slim_config))
     engine.warm_up()
     quiet = json == "-"

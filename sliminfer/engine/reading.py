@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from sliminfer.engine.request import RunRequest
 from sliminfer.engine.sequence import Sequence as Held
 from sliminfer.engine.stack import Call, LayerTick, Stack
 from sliminfer.errors import ConfigError
-from sliminfer.model.families import rotary_limit
+from sliminfer.model.families import rotary_limit, rotary_switch
 from sliminfer.schedule.blocks import MOST_QUERIES, BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import PromptView, selector_class
@@ -261,11 +261,16 @@ def most_queries(config: SlimConfig) -> int:
     return max(MOST_QUERIES, config.query_window or 0)
 
 
+def rotates_otherwise(config: Any, read: int, tokens: int) -> bool:
+    """Whether a model of `config` rotates the first `read` of `tokens` tokens by other factors than these alone."""
+    switch, limit = rotary_switch(config), rotary_limit(config)
+    crosses = switch is not None and (read > switch) != (tokens > switch)
+    return crosses or (limit is not None and tokens > limit)
+
+
 def check_rotation(stack: Stack, read: int, tokens: int) -> None:
     """Raise ConfigError where `tokens` tokens are rotated by other factors than the first `read` of them were."""
-    switch, limit = stack.rotary_switch, rotary_limit(stack.decoder.config)
-    crosses = switch is not None and (read > switch) != (tokens > switch)
-    if crosses or (limit is not None and tokens > limit):
+    if rotates_otherwise(stack.decoder.config, read, tokens):
         raise ConfigError(
             f"This model rotates a prompt of {tokens:,} tokens by other factors than the {read:,} that were read: ask "
             "afresh."

@@ -96,6 +96,21 @@ def test_run_prints_the_contract(model_folder: Path, tmp_path: Path) -> None:
     assert data["prompt_tokens"] == data["full"]["tokens_per_layer"][-1]
 
 
+def test_run_with_several_questions_reads_once(model_folder: Path, tmp_path: Path) -> None:
+    document = tmp_path / "log.txt"
+    document.write_text("The lamp of the north tower was lit at nine. " * 60)
+    done = sliminfer(
+        "run", "--document", document, "--question", "When?", "--question", "Who?", "--model", model_folder,
+        "--prune", "2:0.5,4:0.25", "--max-new-tokens", 3, "--json", "-",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert [entry["question"] for entry in data["questions"]] == ["When?", "Who?"]
+    for entry in data["questions"]:
+        jsonschema.validate(data | entry, CONTRACT)
+        assert 0 < entry["pruned"]["read_tokens"] <= data["reading"]["pruned"]["tokens"]
+
+
 def test_run_for_a_reader(model_folder: Path, tmp_path: Path) -> None:
     document, out = tmp_path / "log.md", tmp_path / "deep" / "out.json"
     document.write_text("# Log\n\n" + "The keeper wrote it down. " * 90)

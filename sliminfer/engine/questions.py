@@ -1,0 +1,141 @@
+"""Several questions about one document: each side reads once what they share, and each is answered as if alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.events import Compared, Event, Failed, Finished, Side
+from sliminfer.engine.metrics import Comparison
+from sliminfer.engine.reading import Reading, reading_layer, rotates_otherwise
+from sliminfer.engine.request import PromptRequest, Request
+from sliminfer.engine.result import RunResult
+from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import SlimConfig
+
+
+@dataclass(frozen=True)
+class DocumentRead:
+    """One side has read what the questions share.
+
+    Attributes:
+        tokens: how much that is.
+        seconds: what it took, which no question's time to first token holds.
+        nbytes: of the keys, values and hidden states that are kept for the questions.
+    """
+
+    side: Side
+    tokens: int
+    seconds: float
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Answering:
+    """One event of the run of question `index`."""
+
+    index: int
+    event: Event
+
+
+def ask_all(
+    engine: SlimEngine, requests: Sequence[Request], stop: threading.Event | None = None
+) -> Iterator[DocumentRead | Answering]:
+    """Ask `requests` of the full model, then of the pruned one, then compare each; see `SlimEngine.compare`.
+
+    Each side reads what the prompts share with the first one's, and lets go of it before the other begins. One question
+    alone, a method that can answer from no reading, and a prompt that is rotated otherwise than what was read are asked
+    afresh: then no `DocumentRead` comes, or the run's `read_tokens` are 0.
+
+    Raises:
+        SlimError: a request cannot be run at all, or the reading was stopped.
+    """
+    if not requests:
+        raise ConfigError("There is no question: ask at least one.")
+    readies = [engine.prepare(request) for request in requests]
+    finished: dict[tuple[Side, int], Finished] = {}
+    sides: tuple[Side, Side] = ("full", "pruned")
+    for side in sides:
+        reading = None
+        if len(readies) > 1 and _can_read(engine, readies[0], side):
+            started = time.perf_counter()
+            reading = engine.read(readies[0], side, stop=stop)
+            yield DocumentRead(side, len(reading), time.perf_counter() - started, reading.nbytes)
+        for index, ready in enumerate(readies):
+            for event in _asked(engine, reading, ready, side, stop):
+                if isinstance(event, Finished):
+                    finished[side, index] = event
+                yield Answering(index, event)
+            if stop is not None and stop.is_set():
+                return
+    for index in range(len(readies)):
+        full, pruned = finished.get(("full", index)), finished.get(("pruned", index))
+        if full is not None and pruned is not None:
+            yield Answering(index, Compared("pruned", pruned.at, Comparison.of(full.metrics, pruned.metrics)))
+
+
+def _can_read(engine: SlimEngine, ready: PromptRequest, side: Side) -> bool:
+    config = ready.pruning.config if side == "pruned" else SlimConfig(method="full")
+    try:
+        reading_layer(config, engine.loaded.layers)
+    except ConfigError:
+        return False
+    return ready.prompt.question[0] > 0
+
+
+def _asked(
+    engine: SlimEngine, reading: Reading | None, ready: PromptRequest, side: Side, stop: threading.Event | None
+) -> Iterator[Event]:
+    if reading is None or rotates_otherwise(engine.loaded.model.config, len(reading), len(ready.prompt)):
+        return engine.run(ready, side, stop)
+    return engine.ask(reading, ready, side, stop)
+
+
+@dataclass(frozen=True)
+class QuestionsResult:
+    """What the items of `ask_all` add up to, also while they still come.
+
+    Attributes:
+        runs: the result of each question, in order.
+        readings: what each side has read once.
+    """
+
+    runs: tuple[RunResult, ...]
+    readings: dict[Side, DocumentRead] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, count: int) -> QuestionsResult:
+        """The result of `count` questions before anything has happened."""
+        return cls((RunResult(),) * count)
+
+    def after(self, item: DocumentRead | Answering) -> QuestionsResult:
+        """The result once `item` has happened."""
+        if isinstance(item, DocumentRead):
+            return replace(self, readings=self.readings | {item.side: item})
+        runs = list(self.runs)
+        runs[item.index] = runs[item.index].after(item.event)
+        return replace(self, runs=tuple(runs))
+
+    @property
+    def failed(self) -> list[str]:
+        """The messages of all runs that failed, each once."""
+        told = [run.ended.message for each in self.runs for run in each.sides if isinstance(run.ended, Failed)]
+        return list(dict.fromkeys(told))
+
+    def to_dict(self, model: str, config: SlimConfig, questions: Sequence[str]) -> dict[str, Any]:
+        """Plain data in the form of the command line's JSON contract: `questions` in order, each as one run's data."""
+        entries = [run.to_dict(model, config) for run in self.runs]
+        common = {name: entries[0][name] for name in ("model", "device", "dtype", "config")}
+        told = [
+            {"question": question} | {name: value for name, value in entry.items() if name not in common}
+            for question, entry in zip(questions, entries, strict=True)
+        ]
+        read = {
+            side: {"tokens": one.tokens, "seconds": one.seconds, "bytes": one.nbytes}
+            for side, one in self.readings.items()
+        }
+        return common | {"reading": read, "questions": told}
