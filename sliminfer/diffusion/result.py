@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from sliminfer.diffusion.plan import DiffusionPlan, block_map
 from sliminfer.engine.plain import plain
+from sliminfer.errors import ConfigError
 from sliminfer.model.prompts import Prompt
 from sliminfer.schedule.blocks import Span, to_ranges
 
@@ -65,6 +67,38 @@ class DiffusionResult:
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
         found: dict[str, Any] = plain(data)
         return found
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> DiffusionResult:
+        """What `to_dict` gave, None as NaN again.
+
+        Raises:
+            ConfigError: a field is missing, or of another kind or length.
+        """
+        try:
+            made = {name: _read(name, data[name]) for name in cls.__dataclass_fields__}
+            depth, removals = len(made["layers"]), len(made["removed_layers"])
+            lengths = {"attention_share": depth, "similarity": depth, "removed_logprob": removals}
+            lengths |= {f"random_{part}": removals for part in ("median", "low", "high")}
+            if depth < 1 or removals < 1 or any(len(made[name]) != length for name, length in lengths.items()):
+                raise ValueError("its curves differ in length")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"That is no measurement of diffusion ({error!r}): measure it again.") from error
+        return cls(**made)
+
+
+def _read(name: str, value: Any) -> Any:
+    if name in ("tokens", "draws", "done", "total"):
+        return int(value)
+    if name in ("full_logprob", "input_removed_logprob"):
+        return np.nan if value is None else float(value)
+    if name in ("layers", "removed_layers"):
+        return np.array(value, np.int64)
+    if name in ("span", "answer"):
+        return tuple(int(each) for each in value)
+    if name == "removed":
+        return tuple((int(start), int(end)) for start, end in value)
+    return np.array(value, np.float32 if name == "similarity" else np.float64)  # None becomes NaN
 
 
 @dataclass

@@ -105,6 +105,16 @@ class RunMetrics:
     outside_flops: float = 0.0
     note: str = ""
 
+    @property
+    def first_entropy(self) -> float:
+        """How undecided the model was about its first token: entropy of the distribution in nats, NaN if unknown."""
+        if self.first_logits is None:
+            return math.nan
+        log_p = _log_softmax(self.first_logits.astype(np.float64))
+        p = np.exp(log_p)
+        with np.errstate(invalid="ignore"):
+            return max(0.0, -float(np.sum(np.where(p > 0, p * log_p, 0.0))))
+
 
 @dataclass(frozen=True)
 class Comparison:

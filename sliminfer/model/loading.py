@@ -15,6 +15,7 @@ from sliminfer.model.attention import FLASH, SDPA, check_attention, check_backen
 from sliminfer.model.devices import resolve_device, resolve_dtype
 from sliminfer.model.families import text_config
 from sliminfer.model.gguf_model import load_gguf, spread
+from sliminfer.model.hub import check_on_hub
 from sliminfer.model.packed import PackedEmbedding, PackedLinear
 from sliminfer.model.quantised import NONE, bytes_of_weights, method_of, quantising
 from sliminfer.model.recognise import family_of, shape_of
@@ -174,6 +175,7 @@ def read_config(name: str) -> Any:
     Raises:
         ModelError: there is none, or its family is not supported.
     """
+    check_on_hub(_source(name))
     try:
         config = AutoConfig.from_pretrained(_source(name), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:

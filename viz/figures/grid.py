@@ -45,6 +45,8 @@ class Grid:
         strips: bands above the cells.
         legend: (colour role, meaning) pairs.
         below: one more row of cells under the others, uint8 [columns], with its label.
+        tall: pixels that all rows share.
+        over: HTML laid over the cells.
     """
 
     title: str
@@ -62,11 +64,13 @@ class Grid:
     remarks: tuple[tuple[int, int, str], ...] = ()
     strips: tuple[Strip, ...] = ()
     below: tuple[str, NDArray[np.uint8]] | None = None
+    tall: int = 352
+    over: str = ""
 
     @property
     def row_height(self) -> int:
-        """Pixels per row: all rows together stay within about 350."""
-        return max(3, min(22, 352 // max(1, len(self.cells))))
+        """Pixels per row."""
+        return max(3, min(22, self.tall // max(1, len(self.cells))))
 
     def across(self, position: float) -> float:
         """Where `position` of the column axis lies, 0 at the left edge and 1 at the right."""
@@ -122,7 +126,7 @@ class Grid:
             f"{''.join(self._strip(strip) for strip in self.strips)}"
             f'<div class="kept-ylabels"><span class="kept-axis">{escape(self.row_axis)}</span>{left}</div>'
             f'<div class="kept-plot still" style="height:{height * rows}px">'
-            f"{_image(self.cells, self.levels)}{rules}</div>"
+            f"{_image(self.cells, self.levels)}{self.over}{rules}</div>"
             f'<div class="kept-shares">{right}</div>{below}'
             f'<div></div><div class="kept-xaxis">{ticks}<span class="kept-axis">{escape(self.column_axis)}</span></div>'
             f'</div><div class="fig-legend">{legend}</div>{self.table.details()}</figure>'

@@ -11,6 +11,7 @@ from sliminfer.schedule.blocks import Span
 from viz.page.controls import Controls
 from viz.page.document_input import read_paste
 from viz.page.hands import Hands
+from viz.page.proposals import place_of
 from viz.page.session import Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
@@ -37,7 +38,10 @@ def asked(
     if visitor.document is None and example is not None:  # it was forgotten to make room
         visitor.document = example.document()
     suggestion = None if example is None else example.suggestion(setup.question)
-    visitor.evidence = () if suggestion is None else taken_of(visitor, suggestion.evidence)
+    visitor.evidence = taken_of(visitor, suggestion.evidence) if suggestion is not None else ()
+    visitor.expected = suggestion.answer if suggestion is not None else ""
+    if example is None and visitor.document is not None:
+        visitor.evidence = place_of(setup.question, visitor.document.text)
     request = RunRequest(
         document="" if visitor.document is None else visitor.document.text,
         question=setup.question,

@@ -16,6 +16,7 @@ from viz.figures.theme import script
 from viz.figures.timing import timing_chart
 from viz.page import compare_api
 from viz.page.desk import Desk
+from viz.page.first_light import build_slot
 from viz.page.kept import build_map
 from viz.page.live import LiveRun
 from viz.page.panes import pane, verdict
@@ -49,6 +50,7 @@ class CompareTab(Tab):
     @classmethod
     def build(cls, site: Site, first: Visitor) -> Self:
         blank = LiveRun()
+        build_slot()
         note = gr.HTML("", elem_classes="note", apply_default_css=False)
         words = gr.HTML(INTRO, elem_id="verdict", apply_default_css=False)
         with gr.Row(elem_id="panes", equal_height=True):
@@ -72,7 +74,9 @@ class CompareTab(Tab):
         return {**self._updates(LiveRun(), figures=True), self.map: ""}
 
     def drawn(self, moment: Moment) -> Updates:
-        updates = self._updates(moment.visitor.run, moment.figures)
+        visitor = moment.visitor
+        model = "" if visitor.ran is None else visitor.ran.model
+        updates = self._updates(visitor.run, moment.figures, model, visitor.expected)
         return updates | {self.map: moment.map} if moment.stored is not None else updates
 
     @classmethod
@@ -85,11 +89,11 @@ class CompareTab(Tab):
     def wire(self, desk: Desk) -> None:
         gr.api(compare_api.endpoint(desk.site), concurrency_id=ENGINE_QUEUE)
 
-    def _updates(self, live: LiveRun, figures: bool) -> Updates:
+    def _updates(self, live: LiveRun, figures: bool, model: str = "", expected: str = "") -> Updates:
         """Updates that show `live`; the cards only where `figures` are due."""
         updates: Updates = {self.full: pane(live, "full"), self.pruned: pane(live, "pruned")}
         if figures:
-            updates[self.verdict] = verdict(live) or INTRO
+            updates[self.verdict] = verdict(live, model, expected) or INTRO
             updates[self.cards] = cards_html(live.view)
             if live.complete or live.view.full.prompt is None:
                 updates[self.details] = compare_html(live.view) + _repeated(live)

@@ -95,13 +95,14 @@ def _in_range(part: Any, value: Any) -> Any:
 
 
 def build(
-    setup: Setup, layers: int, examples: Sequence[Example], about: str, listed: list[Offer], most_new_tokens: int
+    setup: Setup, layers: int, examples: Sequence[Example], about: str, listed: list[Offer], most_new_tokens: int,
+    can: str = "",
 ) -> Controls:
-    """Lay out the column, showing `setup`."""
-    with gr.Group(elem_classes="choices"):
-        document = document_input.build(setup, examples, about)
-    with gr.Group(elem_classes="choices"):
+    """Lay out the column, showing `setup`; `can` says what its model can be asked."""
+    with gr.Group(elem_classes=["choices", "ask"]):
+        document = document_input.build(setup, examples, about, can)
+    with gr.Group(elem_classes=["choices", "drawn"]):
         schedule = schedule_input.build(setup, layers)
-    with gr.Group(elem_classes="choices"):
+    with gr.Group(elem_classes=["choices", "drawn"]):
         model = model_picker.build(setup.model, listed)
     return Controls(document, schedule, model, settings_input.build(setup, most_new_tokens))

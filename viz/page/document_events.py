@@ -21,6 +21,7 @@ from viz.page.hands import Hands
 from viz.page.panes import status
 from viz.page.part import AROUND, PAGES, Taken, or_first, take
 from viz.page.part_input import label, worth_choosing
+from viz.page.proposals import propose
 from viz.page.schedule_input import read_steps, resized, rows_of
 from viz.page.session import Visitor
 from viz.page.setup import CUSTOM, LINK_NAMES, preset_of, preset_steps
@@ -68,7 +69,9 @@ class DocumentEvents:
         if source == "Paste":
             return {**updates, **self._pasted(visitor, pasted or "")}
         own = visitor.uploaded
-        return {**updates, **(self._gone(visitor) if own is None else self._taken(visitor, own))}
+        if own is None:
+            return {**updates, **self._gone(visitor)}
+        return {**updates, **self._taken(visitor, own), **self._proposed(own)}
 
     def example(self, visitor: Visitor, identity: str) -> Updates:
         """An example was chosen: its text, its first question, its suggestions."""
@@ -87,7 +90,7 @@ class DocumentEvents:
             said = {self.status: status(str(error), "error"), self.controls.document.upload: None}
             return {**self.removed(visitor, request), **said}
         visitor.uploaded = document
-        return self._taken(visitor, document)
+        return {**self._taken(visitor, document), **self._proposed(document)}
 
     def removed(self, visitor: Visitor, request: gr.Request) -> Updates:
         """The upload was removed: its text goes, and the file."""
@@ -154,7 +157,14 @@ class DocumentEvents:
         }
 
     def _pasted(self, visitor: Visitor, text: str) -> Updates:
-        return self._taken(visitor, read_paste(text)) if text.strip() else self._gone(visitor)
+        if not text.strip():
+            return self._gone(visitor)
+        document = read_paste(text)
+        return {**self._taken(visitor, document), **self._proposed(document)}
+
+    def _proposed(self, document: Document) -> Updates:
+        """Questions that the text answers, where there are such."""
+        return self.controls.document.show_suggestions([each.question for each in propose(document.text)])
 
     def _gone(self, visitor: Visitor) -> Updates:
         """The visitor has no document any more."""

@@ -34,6 +34,7 @@ class DocumentInput:
     question: gr.Textbox
     chips: tuple[gr.Button, ...]
     expect: gr.HTML
+    ability: gr.HTML
 
     def show_source(self, source: str) -> dict[Any, Any]:
         """Updates that show only the input of `source`."""
@@ -49,8 +50,8 @@ class DocumentInput:
         return {chip: gr.Button(text or "–", visible=bool(text)) for chip, text in zip(self.chips, shown, strict=True)}
 
 
-def build(setup: Setup, examples: Sequence[Example], about: str) -> DocumentInput:
-    """Lay the card out, showing the example of `setup`."""
+def build(setup: Setup, examples: Sequence[Example], about: str, can: str = "") -> DocumentInput:
+    """Lay the card out, showing the example of `setup`; `can` says what the model can be asked."""
     chosen = next((example for example in examples if example.id == setup.example), None)
     suggested = chosen.suggestions if chosen else ()
     source = gr.Radio(
@@ -90,7 +91,8 @@ def build(setup: Setup, examples: Sequence[Example], about: str) -> DocumentInpu
     expect = gr.HTML(
         expected(chosen.suggestion(setup.question)) if chosen else "", elem_id="expect", apply_default_css=False
     )
-    return DocumentInput(source, example, upload, paste, about_line, part, question, chips, expect)
+    able = gr.HTML(can, elem_id="ability", apply_default_css=False)
+    return DocumentInput(source, example, upload, paste, about_line, part, question, chips, expect, able)
 
 
 def expected(suggestion: Suggestion | None) -> str:

@@ -1,4 +1,4 @@
-"""What follows from the choices as they stand: the promise under the preset, what to expect, whose results are shown.
+"""What follows from the choices as they stand: the promise, what to ask and to expect, whose results are shown.
 
 It is one function of the visitor and the controls, called after every change, so the picture cannot lag behind.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from sliminfer.errors import SlimError
+from viz.page.abilities import ability
 from viz.page.controls import Controls
 from viz.page.document_input import expected
 from viz.page.part_input import room_html
@@ -46,7 +47,8 @@ class Follow:
     def outputs(self) -> list[Any]:
         lines = [part for parts in self.notes.values() for part in parts]
         document = self.controls.document
-        return [self.controls.schedule.drawing, document.expect, document.part.room, *lines]
+        told = [document.expect, document.ability, document.part.room]
+        return [self.controls.schedule.drawing, *told, *lines]
 
     def after(self, visitor: Visitor, *values: Any) -> Updates:
         """Something may have changed: `values` are those of the controls."""
@@ -62,7 +64,9 @@ class Follow:
         suggestion = None if example is None or setup is None else example.suggestion(setup.question)
         now = None if setup is None else visitor.asks(setup)
         lines = notes(visitor.belongs, now)
+        can = {} if setup is None else {self.controls.document.ability: ability(setup.model, self.site.models)}
         return {
+            **can,
             drawing: told,
             self.controls.document.expect: expected(suggestion),
             self.controls.document.part.room: self._room(visitor, setup),

@@ -11,6 +11,7 @@ from viz.door.admission import Admission
 from viz.door.allowance import Allowance
 from viz.door.bodies import BodyLimits, BoundedBodies
 from viz.door.calls import CheckedCalls, Endpoint, Served
+from viz.door.first_light import FirstLight
 from viz.door.gate import Layer
 from viz.door.headers import Headers, Whereabouts
 from viz.door.listening import Listening
@@ -42,9 +43,13 @@ def layers(
     return (*outer, *inner)
 
 
-def middleware(hosted: bool) -> list[Middleware]:
-    """What stands inside of Gradio's own layers."""
-    return [Middleware(PagePolicy, ancestors=Whereabouts.of(hosted, os.environ).ancestors)]
+def middleware(hosted: bool, light: tuple[str, str]) -> list[Middleware]:
+    """What stands inside of Gradio's own layers; `light` is the head and the body that the page is sent with."""
+    head, body = light
+    return [
+        Middleware(PagePolicy, ancestors=Whereabouts.of(hosted, os.environ).ancestors),
+        Middleware(FirstLight, head=head, body=body),
+    ]
 
 
 def served_by(page: gr.Blocks) -> Served:

@@ -11,6 +11,7 @@ import gradio as gr
 
 from viz.figures.theme import script
 from viz.page import api, controls, preset_input, run_bar, share, theme
+from viz.page.abilities import ability
 from viz.page.blocks import StudioBlocks
 from viz.page.controls import Controls
 from viz.page.desk import AS_TYPED, QUIET, Desk, Trigger
@@ -44,7 +45,7 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
         title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)
     ) as page:
         visitor = gr.State(first, time_to_live=TIME_TO_LIVE_S)
-        gr.HTML(_header(site.upload_limit), elem_id="masthead", apply_default_css=False, js_on_load=script("selection"))
+        gr.HTML(_header(site), elem_id="masthead", apply_default_css=False, js_on_load=script("selection"))
         with gr.Row(elem_id="workbench", equal_height=False):
             with gr.Column(scale=0, min_width=352, elem_id="setup"):
                 chosen = controls.build(
@@ -54,6 +55,7 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
                     about_document(document, tokens),
                     site.offers(tokens),
                     site.most_new_tokens,
+                    ability(site.start.model, site.models),
                 )
                 load = preset_input.build()
                 chosen.schedule.drawing.value = drawn(site, first, site.start)
@@ -77,6 +79,11 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
         _wire_old_errors(chosen, bar)
         api.add(site)
     return page
+
+
+def first_light(site: Site) -> tuple[str, str]:
+    """What the page's HTML is sent with, for its head and for its body: see `viz.page.first_light`."""
+    return site.first_light.head, site.first_light.body(TITLE, TAGLINE)
 
 
 def launch_options(site: Site) -> dict[str, Any]:
@@ -198,8 +205,9 @@ def _taken(events: DocumentEvents) -> list[Any]:
     return [*shown, *document.chips, *(part for tab in events.tabs for part in tab.outputs)]
 
 
-def _header(upload_limit: int) -> str:
-    return f'<header data-upload-limit="{upload_limit}"><h1>{TITLE}</h1><p>{TAGLINE}</p></header>'
+def _header(site: Site) -> str:
+    again = '<button type="button" id="show-recording">Recorded run and tour</button>' if site.first_light.run else ""
+    return f'<header data-upload-limit="{site.upload_limit}"><h1>{TITLE}</h1><p>{TAGLINE}</p>{again}</header>'
 
 
 def _ready(site: Site) -> str:

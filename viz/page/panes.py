@@ -7,6 +7,7 @@ from sliminfer.engine.side_result import SideResult
 from sliminfer.engine.timing import Timing
 from viz.figures.timing import began
 from viz.figures.words import escape, percent, plural, rate, seconds
+from viz.page.judging import agreement, caveat
 from viz.page.live import LiveRun
 
 TITLES: dict[Side, str] = {"full": "Full model", "pruned": "Pruned model"}
@@ -107,8 +108,11 @@ def timing_on(run: LiveRun) -> str:
     return status(f"Both answers are there. Timing both sides until it is clear: {plural(done, 'pair')}.", "busy")
 
 
-def verdict(run: LiveRun) -> str:
-    """The run's finding in one sentence of plain words; empty before both sides are done."""
+def verdict(run: LiveRun, model: str = "", expected: str = "") -> str:
+    """The run's finding in plain words; empty before both sides are done.
+
+    `model` says how sure a first word must be, and `expected` is what a right answer says, where that is known.
+    """
     comparison, pruned = run.view.comparison, run.view.pruned
     alive = pruned.alive
     if comparison is None or pruned.prompt is None or not alive:
@@ -116,19 +120,16 @@ def verdict(run: LiveRun) -> str:
     share = percent(min(alive) / len(pruned.prompt))
     timing = run.timing or Timing((), comparison.ttft_flops)
     saved = percent(1 - 1 / comparison.kv_bytes)
-    if run.view.full.text.strip() == pruned.text.strip():
-        same = "and gave the same answer"
-    elif comparison.agreement > 0:
-        same = f"and agreed with {percent(comparison.agreement)} of the full answer’s tokens"
-    else:
-        same = "but answered differently"
+    same = agreement(run.view, expected)
     if run.view.full.text.strip() != pruned.text.strip():
         same += ". Pruning changed the answer: <b>Where was it lost?</b> on the Kept tokens tab traces it"
     lowest = f"With its deepest layers reading <b>{share}</b> of the prompt, the pruned model"
     spared = f"<b>{saved}</b> less of the prompt’s KV cache"
     if timing.told:
-        return f'<p class="verdict">{lowest} began to answer {began(timing)}, kept {spared}, {same}.</p>'
-    return (  # what is sure comes first
-        f'<p class="verdict">{lowest} needed <b>{timing.bound:.1f} times less</b> arithmetic, kept {spared}, {same}. '
-        f"In time, the pruned model began to answer {began(timing)}.</p>"
-    )
+        found = f"{lowest} began to answer {began(timing)}, kept {spared}, {same}."
+    else:  # what is sure comes first
+        found = (
+            f"{lowest} needed <b>{timing.bound:.1f} times less</b> arithmetic, kept {spared}, {same}. "
+            f"In time, the pruned model began to answer {began(timing)}."
+        )
+    return f'<p class="verdict">{found}{caveat(run.view, model)}</p>'

@@ -10,6 +10,9 @@ import gradio as gr
 from viz.figures.theme import script
 from viz.page.panes import status
 
+# On a phone everything but document and question is behind this button; elsewhere it is not there.
+DRAWER = '<button type="button" aria-expanded="false">Settings</button>'
+
 
 @dataclass(frozen=True)
 class RunBar:
@@ -41,5 +44,6 @@ def build(words: str) -> RunBar:
     with gr.Row(elem_id="run-bar"):
         run = gr.Button("Run", variant="primary", elem_id="run", min_width=110, scale=0)
         stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90, scale=0)
+        gr.HTML(DRAWER, elem_id="drawer", apply_default_css=False, js_on_load=script("drawer"))
         line = gr.HTML(status(words), elem_id="status", apply_default_css=False, js_on_load=script("status"))
     return RunBar(run, stop, line)

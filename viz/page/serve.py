@@ -109,7 +109,7 @@ def serve(
         "prevent_thread_lock": True,
         "app_kwargs": {
             "routes": [health_route(site, page)],
-            "middleware": middleware(hosted),
+            "middleware": middleware(hosted, layout.first_light(site)),
             "lifespan": gate(layers(site, page, queue, folder, hosted), done),
         },
         **options,

@@ -46,6 +46,7 @@ class Visitor:
         uploaded: what the file that was uploaded last says, while it is not removed.
         tokens: length of its prompt in tokens, with the shortest question.
         evidence: character spans of the document that hold the answer to a suggested question.
+        expected: what a right answer to that question says.
         ran: the setup of `run`.
         run: the last run, as far as it came.
         spread: the last measurement of diffusion, with the document it was made on.
@@ -63,6 +64,7 @@ class Visitor:
     uploaded: Document | None = None
     tokens: int = 0
     evidence: tuple[Span, ...] = ()
+    expected: str = ""
     ran: Setup | None = None
     key: str = ""
     run: LiveRun = field(default_factory=LiveRun)
@@ -81,6 +83,7 @@ class Visitor:
     def forget(self) -> None:
         """Let go of the document and of everything that was found out about it."""
         self.document, self.uploaded, self.taken, self.tokens, self.evidence = None, None, None, 0, ()
+        self.expected = ""
         self.belongs, self.hands, self.picked, self.history = {}, Hands(), None, ()
         self.ran, self.run, self.spread, self.rivals = None, LiveRun(), None, None
 

@@ -20,6 +20,7 @@ from sliminfer.schedule.presets import DEFAULT_PRESET
 from sliminfer.selectors.budget import flop_speedup
 from viz.figures.stored import FOLDER
 from viz.page.examples import Example
+from viz.page.first_light import FirstLightPage
 from viz.page.holdings import Holdings
 from viz.page.model_picker import Offer, offers
 from viz.page.session import ResultStore, StopFlags
@@ -46,6 +47,7 @@ class Site:
         measured: folder of the host's own results of `eval` and `sweep`, shown besides.
         patience_s: how long a run may go on for the clock alone, once both answers are there.
         probe_flops: what one measurement of diffusion may take, None for about a minute's work.
+        first_light: the recorded run that the page opens with.
     """
 
     shelf: Shelf
@@ -61,6 +63,7 @@ class Site:
     results: ResultStore = field(default_factory=ResultStore)
     holdings: Holdings = field(default_factory=Holdings)
     uploads: Uploads = field(default_factory=Uploads)
+    first_light: FirstLightPage = field(default_factory=FirstLightPage.of)
 
     @property
     def most_new_tokens(self) -> int:
