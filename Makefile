@@ -57,6 +57,7 @@ harden: .venv/.dev runs/harness  ## long fuzzing, soak and fault runs
 	$(RUN) -m tests.harden.stops --times 200
 	$(RUN) -m tests.harden.guided --runs 100000
 	PYTHONPATH=runs/harness $(RUN) -m tests.harden.harness
+	$(RUN) -m tests.harden.real_answers --folder $(or $(MODELS),models)
 	$(RUN) -m tests.harden.audit
 	$(RUN) -m bandit --quiet --configfile pyproject.toml --recursive sliminfer viz kernels app.py
 

@@ -68,6 +68,7 @@ class SlimCache(Cache):
         engine_for: EngineFactory = copy_engine_for,
         device_limit: int | None = None,
         attending: Sequence[bool] | None = None,
+        seeing: Sequence[int] | None = None,
     ) -> None:
         """An empty cache for one prompt.
 
@@ -80,6 +81,7 @@ class SlimCache(Cache):
             engine_for: gives the copy engine of a device.
             device_limit: most bytes of KV on the device once the working sets are in place.
             attending: whether each layer attends; None for all. The others have a state in place of keys.
+            seeing: the layers that see the whole prompt and so may score; None for all.
 
         Raises:
             ConfigError: `active` is a token count too small for the forced blocks, or set where a layer has no keys.
@@ -96,7 +98,7 @@ class SlimCache(Cache):
         self._pool = pool
         self._engine_for = engine_for
         self._device_limit = device_limit
-        self._scored_by = scoring_layers(config, self.stages)
+        self._scored_by = scoring_layers(config, self.stages, seeing)
         self._queries: dict[int, Tensor] = {}
         self._managed: dict[int, ManagedStage] = {}
         self.prefilled = False

@@ -11,6 +11,7 @@ from math import ceil
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.sight import scorers_of
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,29 @@ def stage_layout(prune_layers: Sequence[int], layers: int) -> tuple[Stage, ...]:
     return tuple(Stage(index, first, end) for index, (first, end) in enumerate(pairwise(bounds)))
 
 
-def scoring_layers(config: SlimConfig, stages: Sequence[Stage]) -> dict[int, int]:
+def scoring_layers(
+    config: SlimConfig, stages: Sequence[Stage], seeing: Sequence[int] | None = None
+) -> dict[int, int]:
     """Managed stage -> the layer whose queries and keys score its blocks in decode.
 
     As in prefill that is the last layer before the stage, or with `score_layer` "own" the stage's first. The
     preserve layers, where they are managed, are scored by the layer that scores the stage after them: a
-    working set takes effect in the next step, so a deep layer may speak for those before it.
+    working set takes effect in the next step, so a deep layer may speak for those before it. Where only the layers
+    `seeing` see the whole prompt, it is the last of them, as `schedule.sight` says.
     """
     if config.active is None or len(stages) < 2:
         return {}
-    after = {
-        stage.index: stage.first if config.score_layer == "own" or not stage.first else stage.first - 1
-        for stage in stages[1:]
-    }
+    own = config.score_layer == "own"
+    after = {stage.index: _scorer(stage.first, seeing, own) for stage in stages[1:]}
     # Where the first step is before layer 0 there are no preserve layers, and nothing is before its stage.
     return {0: after[1]} | after if config.active_preserve and stages[0].layers else after
+
+
+def _scorer(first: int, seeing: Sequence[int] | None, own: bool) -> int:
+    if not first:
+        return first
+    before = scorers_of(first, seeing, "own" if own else "previous").before
+    return first if before is None else before
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,8 @@ class LayerLoop:
         check_plain(cache)
         steps = tuple(step for step in self.config.steps if step.layer < depth)
         managed = make_cache(
-            self.config.with_changes(steps=steps), depth, blocks, attending=self.stack.attending[:depth]
+            self.config.with_changes(steps=steps), depth, blocks, attending=self.stack.attending[:depth],
+            seeing=self.stack.seeing,
         )
         cache.layers = cast(Any, managed.layers)  # the same list: a layer that moves to the host does so in both
         return managed

@@ -72,6 +72,7 @@ class SideRun:
             reserve=sampling.max_new_tokens + (len(prompt) - self.read_tokens if self.read_tokens else 0),
             pool=pool,
             attending=loaded.shape.attending,
+            seeing=loaded.shape.seeing,
         )
         self.started, self.paused = time.perf_counter(), 0.0
         self.detokenizer = Detokenizer(loaded.tokenizer)

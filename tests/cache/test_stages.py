@@ -26,6 +26,8 @@ def test_each_stage_is_scored_as_in_prefill_and_the_preserve_layers_by_the_deepe
     assert scoring_layers(config.with_changes(active_preserve=True), stages) == {0: 2, 1: 2, 2: 4}
     assert scoring_layers(config.with_changes(score_layer="own"), stages) == {1: 3, 2: 5}
     assert scoring_layers(config.with_changes(active=None), stages) == {}
+    assert scoring_layers(config.with_changes(active_preserve=True), stages, (1, 5)) == {0: 1, 1: 1, 2: 1}
+    assert scoring_layers(config.with_changes(score_layer="own"), stages, (1, 5)) == {1: 1, 2: 5}
     assert scoring_layers(SlimConfig(active=0.5), stage_layout([], 8)) == {}
 
 

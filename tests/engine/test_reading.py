@@ -66,6 +66,20 @@ def assert_as_afresh(engine: SlimEngine, request: RunRequest, through: RunMetric
     )
 
 
+@pytest.mark.parametrize("family", ["gemma3_text", "gpt_oss", "ministral3"])
+def test_models_with_windows_or_heated_queries_answer_from_a_reading(family: str) -> None:
+    engine = SlimEngine(tiny_loaded(family))
+    config = CONFIG.with_changes(steps=(PruneStep(3, 0.7), PruneStep(5, 0.5)))
+    reading = engine.read(asking("What?", config))
+    request = asking("When was the lamp of tower 3 lit?", config)
+    assert_as_afresh(engine, request, last(engine.ask(reading, request)))
+
+
+def test_a_hybrid_has_no_reading() -> None:
+    with pytest.raises(ConfigError, match="which no reading keeps: ask afresh"):
+        SlimEngine(tiny_loaded("lfm2")).read(asking("What?", CONFIG.with_changes(steps=(PruneStep(3, 0.5),))))
+
+
 @pytest.mark.parametrize("config", [*ANSWERABLE, SlimConfig()], ids=str)
 def test_every_method_answers_from_a_reading(config: SlimConfig) -> None:
     engine = SlimEngine(tiny_loaded())

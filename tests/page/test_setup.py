@@ -11,11 +11,12 @@ from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import LayerDone
 from sliminfer.engine.request import RunRequest
 from sliminfer.errors import ConfigError
+from sliminfer.model.known import KNOWN
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, rule_of
 from tests.page.serving import LAYERS, QUESTION, long_text
 from tests.tiny import tiny_loaded
-from viz.page.schedule_input import promise, read_steps
+from viz.page.schedule_input import HYBRID, promise, read_steps
 from viz.page.setup import MAX_STEPS, Setup, preset_of, preset_steps
 
 FULL = Setup(
@@ -72,3 +73,13 @@ def test_the_card_says_what_is_wrong_with_the_steps() -> None:
     shape = tiny_loaded(layers=6).shape
     assert "does not exist" in promise(Setup(steps=(PruneStep(9, 0.5),)), shape, 1000)
     assert "Keep must not grow" in promise(Setup(steps=(PruneStep(2, 0.2), PruneStep(3, 0.5))), shape, 1000)
+
+
+def test_a_hybrid_is_said_to_be_an_approximation_and_windows_move_the_steps() -> None:
+    steps = (PruneStep(2, 0.5), PruneStep(9, 0.2))
+    hybrid, windows = KNOWN["Qwen/Qwen3.5-9B"].shape, KNOWN["google/gemma-3-270m-it"].shape
+    assert HYBRID in promise(Setup(steps=steps), hybrid, 4096)
+    said = promise(Setup(steps=steps), windows, 4096)
+    assert HYBRID not in said
+    assert "Layers 0–4 read all 4,096 tokens" in said  # layer 5 is the first that sees everything
+    assert "from layer 6 on" in said

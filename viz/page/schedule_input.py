@@ -129,6 +129,10 @@ def resized(values: tuple[Any, ...], layers: int) -> tuple[PruneStep, ...]:
     return tuple(steps)
 
 
+# What is said of every run of a model with layers that do not attend.
+HYBRID = "Layers of this hybrid that do not attend read what is kept as if it were the prompt: an approximation."
+
+
 def faulty(why: str) -> str:
     """What stands in place of the promise where there is none."""
     return f'<p class="fault" role="alert">{escape(why)}</p>'
@@ -163,10 +167,11 @@ def promise(setup: Setup, shape: ModelShape, tokens: int, question: Span | None 
             if least >= tokens - config.block_size
             else f"nothing would be dropped of the {tokens:,} tokens"
         )
+    said = "" if all(shape.attending) else f" {HYBRID}"
     return (
         f'<div class="stairs plan" role="img" aria-label="Share of the prompt per layer: {words}">{bars}</div>'
         f'<p class="promise">{words[0].upper()}{words[1:]}. Arithmetic alone promises a prefill '
-        f"<b>{times(saving)}</b> as fast.</p>"
+        f"<b>{times(saving)}</b> as fast.{said}</p>"
     )
 
 
