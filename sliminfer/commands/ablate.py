@@ -29,6 +29,9 @@ def command(
     packed: options.Packed = False,
     prune: options.Prune = None,
     preset: options.Preset = DEFAULT_PRESET,
+    reading: options.Reading = None,
+    reading_share: options.ReadingShare = None,
+    reading_options: options.ReadingOptions = None,
     filler: measuring.FillerText = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -47,7 +50,10 @@ def command(
     )  # fmt: skip
     job = measuring.prepare(asked)
     loaded = job.engine.loaded
-    base = options.make_config(loaded.layers, prune, preset, model=loaded.name, seeing=loaded.shape.seeing)
+    base = options.make_config(
+        loaded.layers, prune, preset, model=loaded.name, seeing=loaded.shape.seeing,
+        reading=(reading, reading_share, reading_options),
+    )  # fmt: skip
     variants: dict[int, list[Variant]] = {}
     for length in job.contexts:
         prompt = job.first_prompt(length)

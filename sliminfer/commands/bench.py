@@ -21,6 +21,9 @@ def command(
     prune: options.Prune = None,
     rounds: Annotated[int, typer.Option(help="Rounds after the warm-up; every variant runs once a round.")] = 5,
     new_tokens: Annotated[int, typer.Option(help="Tokens to generate; 1 times the prefill alone.")] = 1,
+    reading: options.Reading = None,
+    reading_share: options.ReadingShare = None,
+    reading_options: options.ReadingOptions = None,
     active: Annotated[float | None, typer.Option(help="Decode working set as a fraction of the survivors.")] = None,
     against: Annotated[str | None, typer.Option(help='"hf" times stock generate as well.')] = None,
     new_lengths: Annotated[
@@ -39,6 +42,7 @@ def command(
     if against not in (None, "hf"):
         raise ConfigError(f"--against {against} is unknown: the only other side is hf.")
     counts = _numbers(lengths)
+    asked = reading, reading_share, reading_options
     changes: dict[str, Any] = {} if active is None else {"active": active}
     shard = Shard.of_environment()
     jobs = [(name, tokens) for name in shape.split(",") for tokens in counts]
@@ -49,10 +53,15 @@ def command(
         loaded = random_model(name, shard.device(device), dtype, attention)
         configs = {
             label: options.make_config(
-                loaded.layers, prune, label if prune is None else "paper", model=loaded.name, **changes
+                loaded.layers, prune, label if prune is None else "paper", model=loaded.name, reading=asked, **changes
             )
             for label in (["custom"] if prune is not None else preset.split(","))
         }
+        if asked != (None, None, None) and reading != "dense":
+            # The same schedules with dense reading, and reading alone: what each of both axes brings.
+            dense = {f"{label} dense": made.with_changes(reading="dense") for label, made in configs.items()}
+            alone = options.make_config(loaded.layers, method="sparse_full", reading=asked)
+            configs = {**dense, **configs, "sparse_full": alone}
         for tokens in (tokens for owner, tokens in mine if owner == name):
             found = bench(loaded, name, tokens, configs, rounds, new_tokens, against == "hf", kernels, new_lengths)
             rows.extend(found)

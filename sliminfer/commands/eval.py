@@ -26,6 +26,9 @@ def command(
     prune: options.Prune = None,
     preset: options.Preset = DEFAULT_PRESET,
     config: options.ConfigFile = None,
+    reading: options.Reading = None,
+    reading_share: options.ReadingShare = None,
+    reading_options: options.ReadingOptions = None,
     flop_budgets: Annotated[
         str | None,
         typer.Option(
@@ -46,6 +49,7 @@ def command(
 ) -> None:
     """Ask seeded questions about long texts, on the full model and under each pruning method."""
     from sliminfer.evaluate.evaluate import Variant
+    from sliminfer.sparse import check_reading
 
     names = [name for name in (part.strip() for part in methods.split(",")) if name and name != "full"]
     targets = [] if flop_budgets is None else measuring.numbers(flop_budgets, "--match-flops")
@@ -60,6 +64,10 @@ def command(
     name, seeing = job.engine.loaded.name, job.seeing
     base = options.make_config(layers, prune, preset, config, model=name, seeing=seeing) if asked_for else None
     configs = method_configs(list(dict.fromkeys(names)), base, layers, name, seeing)
+    for method, made in configs.items():
+        told = options.reading_changes(reading, reading_share, reading_options, made.reading_options)
+        configs[method] = made.with_changes(**told) if told else made
+        check_reading(configs[method])
     if query_window is not None:
         window = None if query_window == "question" else measuring.whole_numbers(query_window, "--query-window")[0]
         told = {name: f"{name}/{query_window}" for name in configs}
@@ -85,10 +93,17 @@ def command(
         config=config,
         flop_budgets=flop_budgets,
         query_window=query_window,
+        **asked_reading(reading, reading_share, reading_options),
     )
     records = measuring.measure(job, variants, path, "eval")
     if job.shard.first:
         measuring.finish(measuring.result(job, variants, records), json, path)
+
+
+def asked_reading(reading: str | None, share: float | None, more: str | None) -> dict[str, object]:
+    """The reading options as part of a result's name; nothing where none is given, as before there were any."""
+    told = {"reading": reading, "reading_share": share, "reading_options": more}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def method_configs(
@@ -98,12 +113,12 @@ def method_configs(
 
     Methods that prune once keep their own schedule where that of `base` has more steps.
     """
-    from sliminfer.selectors import check_method, published, selector_class
+    from sliminfer.selectors import baselines, check_method, published, selector_class
 
     configs = {}
     for name in names:
         own = published(name, layers, model, seeing)
-        if base is None:
+        if base is None or name in baselines():
             configs[name] = own
             continue
         changes: dict[str, Any] = {"method": name, "options": base.options if name == base.method else {}}

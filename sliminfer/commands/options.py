@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,6 +46,21 @@ ActivePreserve = Annotated[
     bool | None, typer.Option(help="Whether the layers before the first prune step have a working set as well.")
 ]
 Decode = Annotated[str | None, typer.Option(help="Who chooses it: blocks, retrieval or lychee (default: blocks).")]
+Reading = Annotated[
+    str | None,
+    typer.Option(
+        help="How the layers before the first prune step read a long prompt: dense, or sparse, chosen blocks of it."
+    ),
+]
+ReadingShare = Annotated[
+    float | None, typer.Option(help="Share of the blocks that sparse reading attends to (default: 0.25).")
+]
+ReadingOptions = Annotated[
+    str | None,
+    typer.Option(
+        help='Other options of sparse reading as NAME=VALUE,...: chooser=antidiagonal,rule=mass,threshold=0.9,block=64.'
+    ),
+]
 FlopBudget = Annotated[
     float | None,
     typer.Option(
@@ -71,6 +87,29 @@ def load(
     return load_model(model, device=device, dtype=dtype, attention=attention, packed=packed, quantize=quantize)
 
 
+def reading_changes(
+    reading: str | None, share: float | None, more: str | None, options: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The changes to a config that the three reading options ask for; `options` are those that it has.
+
+    A share or other options alone ask for sparse reading.
+    """
+    told: dict[str, Any] = {} if share is None else {"share": share}
+    for part in filter(None, (piece.strip() for piece in (more or "").split(","))):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError(f"--reading-options has {part!r}: write NAME=VALUE, as in chooser=antidiagonal.")
+        try:
+            told[name.strip()] = json.loads(value)
+        except ValueError:
+            told[name.strip()] = value.strip()
+    if reading is None and not told:
+        return {}
+    if reading == "dense" and told:
+        raise ConfigError("--reading dense reads everything: leave out the share and the options, or ask for sparse.")
+    return {"reading": reading or "sparse", "reading_options": {**options, **told}}
+
+
 def make_config(
     layers: int,
     prune: str | None = None,
@@ -79,14 +118,16 @@ def make_config(
     method: str | None = None,
     model: str = "",
     seeing: Sequence[int] | None = None,
+    reading: tuple[str | None, float | None, str | None] = (None, None, None),
     **changes: Any,
 ) -> SlimConfig:
     """The config that the options name for a model of `layers` layers called `model`, of which `seeing` can choose.
 
     `--prune` wins over `--config`, which wins over `--preset`; `method` and other changes go on top. A method
-    that comes with nothing else has its published setting.
+    that comes with nothing else has its published setting. `reading` are the three options of sparse reading.
     """
     from sliminfer.selectors import check_method, published
+    from sliminfer.sparse import check_reading
 
     if config_file is not None:
         config = SlimConfig.from_file(config_file)
@@ -98,9 +139,11 @@ def make_config(
         changes["steps"] = parse_steps(prune)
     if method is not None:
         changes["method"] = method
+    changes |= reading_changes(*reading, config.reading_options)
     config = config.with_changes(**changes) if changes else config
     config.check_model(layers)
     check_method(config)
+    check_reading(config)
     return config
 
 

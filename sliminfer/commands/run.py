@@ -34,6 +34,9 @@ def command(
     gamma: options.Gamma = None,
     active_preserve: options.ActivePreserve = None,
     decode: options.Decode = None,
+    reading: options.Reading = None,
+    reading_share: options.ReadingShare = None,
+    reading_options: options.ReadingOptions = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Nucleus for sampling.")] = 1.0,
@@ -71,7 +74,8 @@ def command(
     if draft is not None and method is None and config is None:
         method = "specprefill"  # what a draft is for, where nothing else was asked for
     slim_config = options.make_config(
-        loaded.layers, prune, preset, config, method, loaded.name, loaded.shape.seeing, **changes
+        loaded.layers, prune, preset, config, method, loaded.name, loaded.shape.seeing,
+        (reading, reading_share, reading_options), **changes,
     )
     engine = SlimEngine(loaded, draft=reader)
     request = RunRequest(

@@ -32,6 +32,7 @@ from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.memory import check_memory
 from sliminfer.selectors import check_method, published
+from sliminfer.sparse import check_reading
 
 __all__ = ["RunRequest", "SlimEngine"]
 
@@ -67,6 +68,7 @@ class SlimEngine:
         check_method(config)
         check_policy(config)
         self.outside.source(config)
+        check_reading(config)
         if len(prompt) + longest > self.loaded.shape.context:
             raise MemoryLimitError(
                 f"The prompt has {len(prompt):,} tokens and the answer up to {longest:,}, but "

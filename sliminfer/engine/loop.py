@@ -16,6 +16,7 @@ from sliminfer.engine.decode import Decode
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.prefill import Prefill
 from sliminfer.engine.reading import Asked, Reader, Reading
+from sliminfer.engine.rule import why_dense
 from sliminfer.engine.sequence import Rows, Sequence, attach, sequence_of
 from sliminfer.engine.stack import Call, LayerTick, Look, Result, Stack
 from sliminfer.errors import ConfigError, ModelError
@@ -23,6 +24,8 @@ from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.marks import NO_MARKS, Marks
 from sliminfer.selectors import PromptView, check_method, make_selector, selector_class
+from sliminfer.sparse import check_reading
+from sliminfer.sparse.reader import SparseReader
 
 Found = TypeVar("Found")
 
@@ -56,6 +59,7 @@ class LayerLoop:
                 raise ConfigError(f"The {what} is {span}: give the first token and the one after the last.")
         check_method(config)
         check_policy(config)
+        check_reading(config)
         self._stack = self._fitting()
         self.decoder, self.layers = self._stack.decoder, self._stack.layers
         config.check_model(len(self.layers))
@@ -124,6 +128,8 @@ class LayerLoop:
         del hidden  # a prompt's worth of memory that no layer after the first needs
         watch = stopwatch or Stopwatch(positions.device)
         call = Call(sequence, sequence.store.target, rows, watch, stack.depth, result, look)
+        if prefill and reading is None and not self.why_dense(count, positions.device):
+            sequence.reader = call.reader = SparseReader(self.config, sequence.prompt.blocks)
         del rows
         states = yield from (self._prefill(call, reading) if prefill else Decode(stack, call)).run()
         sequence.end()
@@ -146,6 +152,16 @@ class LayerLoop:
             ConfigError: the method reads a prompt in a way that no reading can stand for.
         """
         return Reader(self.stack, self.config, ids, earlier).run(hidden)
+    def why_dense(self, tokens: int, device: torch.device) -> str:
+        """Why the layers before the first prune step read a prompt of `tokens` tokens densely; empty where they do not.
+
+        See `engine.rule`.
+        """
+        return why_dense(self.config, self.stack, tokens, device)
+
+    def reader_of(self, cache: Cache) -> SparseReader | None:
+        """What attended sparsely to the prompt that `cache` was filled with, None where nothing did."""
+        return self._known(cache).reader
 
     def _check_rotary(self, sequence: Sequence, prefill: bool) -> None:
         switch, reach = self._stack.rotary_switch, sequence.rotated_to()

@@ -75,6 +75,9 @@ class RunMetrics:
         warm: whether the engine had run on this model and side before.
         read_tokens: prompt tokens that a reading gave, which this run did not read.
         reading_bytes: bytes of that reading.
+        blocks_read: the share of its causal blocks that each layer attended to, where some layer read sparsely; empty
+            where none did.
+        dense_because: why sparse reading was off where it was asked for; empty where it ran.
     """
 
     method: str
@@ -100,6 +103,8 @@ class RunMetrics:
     read_tokens: int = 0
     reading_bytes: int = 0
     token_ids: tuple[int, ...] = ()
+    blocks_read: tuple[float, ...] = ()
+    dense_because: str = ""
     first_logits: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     outside_s: float = 0.0
     outside_flops: float = 0.0

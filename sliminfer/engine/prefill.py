@@ -44,11 +44,11 @@ class Prefill:
             self.stack.set_aside(call, index)
             self.sequence.hold(index, call.rows.positions)
             self.stack.observe(call, index)
-            alive = len(call.rows)
+            alive, sparse = len(call.rows), self.stack.reads_sparsely(call, index)
             self.stack.run(call, index, prefill=True)
             if self.beside is not None:
                 self.beside.read(index, call.cache, call.rows.positions)
-            yield LayerTick(index, alive, selection)
+            yield LayerTick(index, alive, selection, sparse)
             selection = None
 
     def _two_passes(self, selector: Selector) -> Generator[LayerTick, None, None]:
@@ -60,6 +60,7 @@ class Prefill:
         with call.stopwatch.span("select", call.rows.hidden.device):
             selection = self._select(selector, layer, step)
         call.steps, call.scorers, call.behind = {}, {}, {}
+        call.reader = None
         if selection is None:
             yield from self._layers(layer)
             return

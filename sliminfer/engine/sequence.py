@@ -14,6 +14,7 @@ from sliminfer.engine.angles import Angles
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import PromptView, Selector
+from sliminfer.sparse.reader import SparseReader
 
 # Further than any prompt is long.
 _BEYOND = 1 << 40
@@ -93,6 +94,7 @@ class Sequence:
         reach: positions up to which the prompt was rotated.
         whole: whether the last call came to its end, so that all layers have read the same tokens.
         placed: whether the store knows that the prompt is complete.
+        reader: what attended to the prompt where layers read it sparsely.
     """
 
     prompt: PromptView
@@ -106,6 +108,7 @@ class Sequence:
     reach: int = 0
     whole: bool = False
     placed: bool = False
+    reader: SparseReader | None = None
 
     @property
     def tokens(self) -> int:

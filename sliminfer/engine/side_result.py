@@ -150,6 +150,8 @@ def _figures(event: Finished) -> dict[str, Any]:
         data |= {"outside_s": m.outside_s, "outside_flops": m.outside_flops}
     if m.note:
         data["note"] = m.note
+    if m.blocks_read or m.dense_because:
+        data["reading"] = {"blocks_read": list(m.blocks_read), "dense_because": m.dense_because}
     if event.side == "pruned":
         data["kept"] = [kept.to_dict() for kept in m.kept]
     return data

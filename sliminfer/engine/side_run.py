@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator
-from dataclasses import replace
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -38,9 +38,18 @@ from sliminfer.model.loading import LoadedModel
 from sliminfer.ops import dispatch as ops
 from sliminfer.schedule.blocks import BlockMap, to_ranges
 from sliminfer.schedule.config import SlimConfig
-from sliminfer.schedule.flops import prefill_flops, read_flops
+from sliminfer.schedule.flops import LayerRead, prefill_flops, read_flops
 from sliminfer.schedule.sight import as_scored, scorers_of
 from sliminfer.selectors import selector_class
+
+
+@dataclass(frozen=True)
+class _SparseReading:
+    """What a prefill read sparsely: of each layer what it computed and its share of the blocks, or why it was off."""
+
+    reads: Mapping[int, LayerRead] = field(default_factory=dict)
+    shares: tuple[float, ...] = ()
+    off: str = ""
 
 
 class SideRun:
@@ -225,6 +234,18 @@ class SideRun:
         """Tokens that were there before the prune step at tick `index`."""
         return self.ticks[index - 1].alive if index else len(self.prompt)
 
+    def _sparse_reading(self) -> _SparseReading:
+        reader = self.loop.reader_of(self.cache)
+        if reader is not None:
+            shares = reader.shares()
+            every = tuple(shares.get(layer, 1.0) for layer in range(len(self.loop.layers)))
+            return _SparseReading(reader.reads(), every if shares else ())
+        if self.config.reading == "dense":
+            return _SparseReading()
+        if self.reading is not None:
+            return _SparseReading(off="The document was read before the question, which is done densely.")
+        return _SparseReading(off=self.loop.why_dense(len(self.prompt), self.loaded.device))
+
     def _held(self) -> KVBytes:
         """What the cache holds, and the hidden states that wait to be brought back at the layers they wait for."""
         held, waiting = kv_bytes(self.cache), self.loop.waiting_bytes(self.cache)
@@ -255,6 +276,7 @@ class SideRun:
         by = [scorers_of(layer, seeing, self.config.score_layer).layers(layer) if reads else () for layer in steps]
         drafted = self.outside.source(self.config)
         beside = self.outside.weights_bytes if drafted is not None and drafted.needs_draft else 0
+        sparse = self._sparse_reading()
         decode_s = token_at[-1] - token_at[0]
         return RunMetrics(
             method=self.config.method,
@@ -271,7 +293,9 @@ class SideRun:
             prompt_kv=prompt_kv,
             peak_bytes=peak_bytes + beside,
             weights_bytes=self.loaded.weights_bytes,
-            prefill_flops=prefill_flops(self.loaded.shape, runs, scored) - self._saved_flops + self.outside_flops,
+            prefill_flops=prefill_flops(self.loaded.shape, runs, scored, sparse.reads)
+            - self._saved_flops
+            + self.outside_flops,
             device=self.loaded.device_name,
             dtype=self.loaded.dtype_name,
             attention=self.loaded.attention,
@@ -280,6 +304,8 @@ class SideRun:
             read_tokens=self.read_tokens,
             reading_bytes=0 if self.reading is None else self.reading.nbytes,
             token_ids=tuple(tokens),
+            blocks_read=sparse.shares,
+            dense_because=sparse.off,
             first_logits=first_logits,
             outside_s=self.outside_s,
             outside_flops=self.outside_flops,

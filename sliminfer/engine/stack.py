@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -18,7 +19,7 @@ from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.sequence import Rows, Sequence
 from sliminfer.model.attention import check_attention, check_backend
 from sliminfer.model.families import rotary_switch, rotary_varies, sliding_window
-from sliminfer.model.fused import FusedLayer, fused_layers
+from sliminfer.model.fused import Attend, FusedLayer, fused_layers
 from sliminfer.model.layer_call import call_layer, rotary_kinds, rotary_tables
 from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.model.recognise import family_of, find_decoder
@@ -27,6 +28,7 @@ from sliminfer.ops.softmax import PLAIN, Softmax
 from sliminfer.schedule.config import PruneStep
 from sliminfer.schedule.sight import Scorers, scorers_of, seeing_layers
 from sliminfer.selectors import Attention, PruneView, Selection
+from sliminfer.sparse.reader import SparseReader
 
 Look: TypeAlias = Callable[[PruneView], None]
 
@@ -36,11 +38,15 @@ Result = Literal["kept", "last", "all"]
 
 @dataclass(frozen=True)
 class LayerTick:
-    """One layer has run: its index, the tokens alive in it, and what was pruned before it, if anything."""
+    """One layer has run: its index, the tokens alive in it, and what was pruned before it, if anything.
+
+    `sparse` says that it attended to chosen blocks only.
+    """
 
     layer: int
     alive: int
     selection: Selection | None
+    sparse: bool = False
 
 
 @dataclass
@@ -58,6 +64,7 @@ class Call:
         behind: the layers before each of them that its method reads besides.
         tails: by layer, the last rows as they entered it, of the layers that score.
         masks: of this prefill's layers with a window, by window and the number of rows, which tells the rows.
+        reader: the attention of the layers that read sparsely; None where all of them read densely.
     """
 
     sequence: Sequence
@@ -72,6 +79,7 @@ class Call:
     behind: dict[int, tuple[int, ...]] = field(default_factory=dict)
     tails: dict[int, Rows] = field(default_factory=dict)
     masks: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
+    reader: SparseReader | None = None
 
 
 # A rotary module that sets its factors by the length of a call keeps them: between that and their use no other call.
@@ -142,6 +150,10 @@ class Stack:
     def run(self, call: Call, index: int, prefill: bool) -> None:
         """Layer `index` reads the call's rows and leaves its own in their place."""
         rows, sequence, mask = call.rows, call.sequence, None
+        if self.reads_sparsely(call, index):
+            assert call.reader is not None
+            call.rows = self.step(index, rows, None, call.cache, attend=partial(call.reader.attend, index))
+            return
         if self._needs_mask(index, len(rows), prefill):
             found = (self.windows[index] or 0, len(rows))
             if not prefill or found not in call.masks:
@@ -154,6 +166,17 @@ class Stack:
                 mask = mask if mask is None else mask.to(rows.hidden.device)
         call.rows = self.step(index, rows, mask, call.cache, call.result == "last" and index == call.depth - 1)
 
+    def reads_sparsely(self, call: Call, index: int) -> bool:
+        """Whether layer `index` attends to chosen blocks of the whole prompt."""
+        if call.reader is None or index >= min(call.steps, default=call.depth):
+            return False
+        if call.result == "last" and index == call.depth - 1:
+            return False  # the last token's row alone is computed, and it asks
+        fused = self.fused[index]
+        if fused is None or not fused.serves(call.rows.hidden):
+            return False
+        return self.windows[index] is None and self.softmax(index).plain
+
     def alone(self, index: int, rows: Rows, cache: Cache | None = None, last_row: bool = False) -> Rows:
         """`rows`, or the last of them, as they leave layer `index` when it reads them alone.
 
@@ -165,11 +188,22 @@ class Stack:
             mask = self._mask(index, rows.positions, torch.cat([before, rows.positions]), rows.hidden)
         return self.step(index, rows, mask, cache, last_row)
 
-    def step(self, index: int, rows: Rows, mask: Tensor | None, cache: Cache | None, last_row: bool = False) -> Rows:
-        """`rows`, or the last of them, as they leave layer `index`, whose keys and values went to `cache`."""
+    def step(
+        self,
+        index: int,
+        rows: Rows,
+        mask: Tensor | None,
+        cache: Cache | None,
+        last_row: bool = False,
+        attend: Attend | None = None,
+    ) -> Rows:
+        """`rows`, or the last of them, as they leave layer `index`, whose keys and values went to `cache`.
+
+        `attend` takes the place of attention in a layer that runs by fused steps.
+        """
         fused = self.fused[index]
         if fused is not None and fused.serves(rows.hidden):
-            return rows.with_hidden(fused(rows.hidden, mask, self.table(index, rows), cache, last_row))
+            return rows.with_hidden(fused(rows.hidden, mask, self.table(index, rows), cache, last_row, attend))
         table, positions = self.table(index, rows), rows.angles.positions
         layer = self.layers[index]
         return rows.with_hidden(call_layer(layer, self.family, rows.hidden, mask, table, positions, cache))

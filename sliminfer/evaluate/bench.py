@@ -67,6 +67,8 @@ class BenchRow:
         speedup: full over this variant, round by round; likewise `end_to_end_speedup`.
         flop_speedup: the same ratio of FLOPs; `efficiency` is measured over promised.
         floor_s: FLOPs over the measured matrix peak.
+        blocks_read: share of its causal blocks that each layer attended to; empty where all read densely.
+        dense_because: why sparse reading was off where it was asked for.
     """
 
     shape: str
@@ -87,6 +89,8 @@ class BenchRow:
     peak_bytes: int
     attention: str
     kernels: str
+    blocks_read: tuple[float, ...] = ()
+    dense_because: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -237,6 +241,8 @@ def _rows(
             peak_bytes=int(statistics.median(r.peak)),
             attention=loaded.attention if r.metrics else stock_attention_of(loaded),
             kernels=last.kernels if r.metrics else "stock",
+            blocks_read=last.blocks_read if r.metrics else (),
+            dense_because=last.dense_because if r.metrics else "",
         )
 
 

@@ -10,10 +10,10 @@ stock layer's bits as long as the prompt fits one slice and attention stays torc
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,10 @@ from sliminfer.ops.linear import linear
 from sliminfer.ops.row_attention import row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
 from sliminfer.schedule.memory import MLP_SLICES
+
+# Attention in place of the model's: queries [heads, tokens, head_dim], keys and values [kv_heads, tokens, head_dim] and
+# the scale of their products, to [tokens, heads, head_dim].
+Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 
 def fused_layers(layers: Sequence[nn.Module]) -> list[FusedLayer | None]:
@@ -96,12 +100,14 @@ class FusedLayer:
         position_embeddings: tuple[Tensor, Tensor],
         past_key_values: Cache | None,
         last_row: bool = False,
+        attend: Attend | None = None,
     ) -> Tensor:
         """The stock layer's result `[1, tokens, hidden]`; never changes its input.
 
         Args:
             last_row: only the last token's result is needed, `[1, 1, hidden]`. Keys and values of all tokens go to
                 the cache as ever.
+            attend: how a whole prompt attends, other than by the model's own backend.
         """
         norm = self.norm_before
         attended = self._attend(
@@ -110,6 +116,7 @@ class FusedLayer:
             position_embeddings,
             past_key_values,
             last_row,
+            attend,
         )
         return self._add_mlp(attended, hidden_states[:, -1:] if last_row else hidden_states)
 
@@ -120,6 +127,7 @@ class FusedLayer:
         rotary: tuple[Tensor, Tensor],
         cache: Cache | None,
         last_row: bool,
+        attend: Attend | None,
     ) -> Tensor:
         attention = self.attention
         query, key, value = self._project(normed)
@@ -131,7 +139,9 @@ class FusedLayer:
         if last_row:
             query, mask = query[:, :, -1:], None if mask is None else mask[:, :, -1:]
         causal = mask is None and self.implementation == SDPA
-        if causal and query.shape[2] == 1 and _packs(query):
+        if attend is not None and not last_row:
+            out = attend(query[0], key[0], value[0], attention.scaling)[None]
+        elif causal and query.shape[2] == 1 and _packs(query):
             out = ops.decode_attention(query[0, :, 0], key[0], value[0], attention.scaling)[None, None]
         elif causal and runs_by_rows(query, key):
             out = row_attention(query[0], key[0], value[0], attention.scaling, self.workspace)[None]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sliminfer.errors import ConfigError
-from sliminfer.ops import reference
+from sliminfer.ops import block_rows, reference
 from sliminfer.ops.softmax import PLAIN, Softmax
 from sliminfer.schedule.config import Aggregate
 
@@ -37,8 +37,11 @@ _KERNEL_FILES = {
     "unit_keys": "unit_keys",
     "block_scores": "block_scores",
     "decode_attention": "decode_attention",
+    "sparse_attention": "sparse_attention",
 }
-_REFERENCE: dict[str, Callable[..., Any]] = {op: getattr(reference, op) for op in _KERNEL_FILES}
+_REFERENCE: dict[str, Callable[..., Any]] = {
+    op: getattr(block_rows if op == "sparse_attention" else reference, op) for op in _KERNEL_FILES
+}
 
 
 @dataclass
@@ -160,6 +163,12 @@ def block_scores(
 def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
     """See `reference.decode_attention`."""
     out: Tensor = _run("decode_attention", query, keys, values, scale)
+    return out
+
+
+def sparse_attention(query: Tensor, keys: Tensor, values: Tensor, table: Tensor, block: int, scale: float) -> Tensor:
+    """See `block_rows.sparse_attention`."""
+    out: Tensor = _run("sparse_attention", query, keys, values, table, block, scale)
     return out
 
 

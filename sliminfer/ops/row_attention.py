@@ -69,7 +69,7 @@ def row_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float, wor
     exact = math.frexp(scale)[0] == 0.5  # a power of two changes no digit of a query
     out = torch.empty(tokens, heads, head_dim, dtype=query.dtype)
     scores_room, share_room = (workspace.take(name, 1, room, kind)[0] for name, kind in _ROOMS)
-    with _bf16_products:
+    with bf16_products:
         for head in range(len(keys)):
             mine = slice(head * group, (head + 1) * group)
             turned = keys[head].float().t()
@@ -134,4 +134,4 @@ class _Bf16Products:
                 products.fp32_precision = self._before
 
 
-_bf16_products = _Bf16Products()
+bf16_products = _Bf16Products()

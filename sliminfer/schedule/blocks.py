@@ -27,6 +27,7 @@ class BlockMap:
         window: last positions whose queries score the blocks, at most `tokens`.
         least: tokens that every step keeps at least.
         dropped: ascending ids of the blocks that do not pass the first step; never forced, nor the last one.
+        asking: last positions that ask, the question's with all that follow it, whatever the window.
     """
 
     tokens: int
@@ -35,6 +36,7 @@ class BlockMap:
     window: int = 1
     least: int = 0
     dropped: tuple[int, ...] = ()
+    asking: int = 1
 
     @classmethod
     def of(
@@ -57,9 +59,10 @@ class BlockMap:
         always = {*range(min(config.sink, count)), *range(max(0, tokens - config.local) // size, count)}
         forced = asked_for | (always - dropped)
         asked = tokens - question[0] if question is not None and known else UNKNOWN_QUESTION
-        window = min(asked, MOST_QUERIES) if config.query_window is None else config.query_window
+        asking = min(asked, MOST_QUERIES, tokens)
+        window = asking if config.query_window is None else min(config.query_window, tokens)
         return cls(
-            tokens, size, tuple(sorted(forced)), min(window, tokens), config.least_tokens, tuple(sorted(dropped))
+            tokens, size, tuple(sorted(forced)), window, config.least_tokens, tuple(sorted(dropped)), asking
         )
 
     def __len__(self) -> int:

@@ -19,6 +19,7 @@ from sliminfer.schedule.presets import find_preset, rule_of
 
 Aggregate = Literal["max", "mean"]
 ScoreLayer = Literal["previous", "own", "both"]
+Reading = Literal["dense", "sparse"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ class SlimConfig:
         decode: who chooses what decode attends to within `active`: "blocks", the working sets of the cache, or
             another of `sliminfer.decode_policies.available()`.
         decode_options: knobs of that policy alone, by name.
+        reading: how the layers before the first prune step attend: "dense", to every key, or "sparse", to chosen blocks
+            of keys, where that can pay (`sliminfer.sparse`).
+        reading_options: of sparse reading, by name (`schedule.reading.SparseReading`).
     """
 
     steps: tuple[PruneStep, ...] = ()
@@ -107,6 +111,8 @@ class SlimConfig:
     decode_unit_size: int = 8
     decode: str = "blocks"
     decode_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    reading: Reading = "dense"
+    reading_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.steps, Iterable) or not all(isinstance(step, PruneStep) for step in self.steps):
@@ -125,6 +131,7 @@ class SlimConfig:
             ("method", str, "a name"), ("decode", str, "a name"), ("active_preserve", bool, "true or false"),
             ("options", Mapping, "a mapping from names to values"),
             ("decode_options", Mapping, "a mapping from names to values"),
+            ("reading_options", Mapping, "a mapping from names to values"),
         ):  # fmt: skip
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: it must be {what}.")
@@ -135,6 +142,8 @@ class SlimConfig:
                 raise ConfigError(f"{name} {unit} does not divide {whole} {block}: choose a divisor of it.")
         if self.score_layer not in ("previous", "own", "both"):
             raise ConfigError(f"score_layer is {self.score_layer!r}: choose previous, own or both.")
+        if self.reading not in ("dense", "sparse"):
+            raise ConfigError(f"reading is {self.reading!r}: choose dense or sparse.")
         if self.aggregate not in ("max", "mean"):
             raise ConfigError(f"aggregate is {self.aggregate!r}: choose max or mean.")
         if not isinstance(self.gamma, int | float) or not 0.0 <= self.gamma <= 1.0:
@@ -195,6 +204,7 @@ class SlimConfig:
         data["steps"] = [{"layer": step.layer, "keep": step.keep} for step in self.steps]
         data["options"] = dict(self.options)
         data["decode_options"] = dict(self.decode_options)
+        data["reading_options"] = dict(self.reading_options)
         return data
 
     @classmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sliminfer.schedule.shapes import LayerShape, ModelShape
@@ -21,12 +22,32 @@ class Scoring(NamedTuple):
     projected: bool = False
 
 
-def prefill_flops(shape: ModelShape, tokens_per_layer: Sequence[int], scored: Sequence[Scoring] = ()) -> float:
+class LayerRead(NamedTuple):
+    """What one layer that reads sparsely computes, for each query head.
+
+    Attributes:
+        pairs: of a query and a key.
+        scored: products of head_dim width to choose the blocks by.
+    """
+
+    pairs: float
+    scored: float
+
+
+def prefill_flops(
+    shape: ModelShape,
+    tokens_per_layer: Sequence[int],
+    scored: Sequence[Scoring] = (),
+    read: Mapping[int, LayerRead] = MappingProxyType({}),
+) -> float:
     """FLOPs of a prefill in which layer i runs over `tokens_per_layer[i]` tokens, up to the first token's logits.
 
     Counted: `layer_flops` of each layer but the last; of that the projections of all tokens and the rest for the
     last token alone, which is all that is run; the head for the last token, and scoring, its projections included.
     A layer that runs by its own forward, not by fused steps, runs whole, the last one too.
+
+    Args:
+        read: for the layer runs that attend to chosen blocks only, what they compute instead of causal attention.
     """
     *before, last = tokens_per_layer
     again = len(tokens_per_layer) - shape.layers  # a method with two passes runs some layers twice
@@ -42,6 +63,9 @@ def prefill_flops(shape: ModelShape, tokens_per_layer: Sequence[int], scored: Se
     for queries, keys, projected in scored:
         total += 2.0 * shape.query_width * queries * (keys + shape.hidden)
         total += 2.0 * shape.hidden * shape.kv_width * keys if projected else 0.0
+    for which, (pairs, products) in read.items():
+        width, dense = run[which].query_width, visible_pairs(tokens_per_layer[which], run[which].window)
+        total += 4.0 * width * (pairs - dense) + 2.0 * width * products
     return total
 
 

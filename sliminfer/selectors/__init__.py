@@ -24,6 +24,7 @@ from sliminfer.selectors.random import Random
 from sliminfer.selectors.scoring_rule import ScoringRule
 from sliminfer.selectors.selfdraft import SelfDraft
 from sliminfer.selectors.sliminfer import SlimInfer
+from sliminfer.selectors.sparse_full import SparseFull
 from sliminfer.selectors.specprefill import SpecPrefill
 from sliminfer.selectors.streaming import Streaming
 
@@ -35,6 +36,7 @@ __all__ = [
     "Selection",
     "Selector",
     "available",
+    "baselines",
     "check_method",
     "make_selector",
     "published",
@@ -49,6 +51,8 @@ _OWN = (
     Random, Oracle,
 )  # fmt: skip
 _METHODS: dict[str, type[Selector]] = {method.name: method for method in _OWN}
+# They prune nothing, so that what is asked of every pruning method is not asked of them.
+_BASELINES: dict[str, type[Selector]] = {SparseFull.name: SparseFull}
 _STUDIES: dict[str, type[Selector]] = {ScoringRule.name: ScoringRule}  # no methods to choose, but named in records
 
 
@@ -57,14 +61,19 @@ def available() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_METHODS, *_installed())))
 
 
+def baselines() -> tuple[str, ...]:
+    """Names of the methods that save without pruning, to be offered beside those that do."""
+    return tuple(_BASELINES)
+
+
 def selector_class(name: str) -> type[Selector]:
     """The class of method `name`; raises ConfigError for an unknown one."""
-    if name in _STUDIES:
-        return _STUDIES[name]
+    if name in _STUDIES or name in _BASELINES:
+        return (_STUDIES | _BASELINES)[name]
     if name not in _METHODS and name in (installed := _installed()):
         register(_load(installed[name]))
     if name not in _METHODS:
-        raise ConfigError(f"Unknown method {name!r}: choose one of {', '.join(available())}.")
+        raise ConfigError(f"Unknown method {name!r}: choose one of {', '.join((*available(), *baselines()))}.")
     return _METHODS[name]
 
 

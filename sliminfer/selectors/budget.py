@@ -12,10 +12,13 @@ from sliminfer.schedule.flops import prefill_flops
 from sliminfer.schedule.marks import NO_MARKS, Marks
 from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors import selector_class
+from sliminfer.sparse.plan import planned_reads
 
 # Keeps are divided by at most this.
 _HARDEST = 4.0
 _HALVINGS = 40
+# Of its blocks a layer that reads sparsely is not asked to read fewer.
+_LEAST_SHARE = 0.01
 # Solved keeps are rounded up to this, a token or less of any prompt up to 100K tokens, to be fit to read.
 _GRAIN = 1e-5
 
@@ -30,7 +33,7 @@ def flop_speedup(
     blocks = BlockMap.of(prompt_tokens, config, question, marks)
     plan = selector_class(config.method).plan(config, blocks, shape.layers, shape.seeing)
     full = prefill_flops(shape, (prompt_tokens,) * shape.layers)
-    return full / prefill_flops(shape, plan.layer_runs, plan.scored)
+    return full / prefill_flops(shape, plan.layer_runs, plan.scored, planned_reads(config, blocks, shape))
 
 
 def at_flop_budget(
@@ -67,7 +70,9 @@ def at_flop_budget(
     if not speedup >= 1.0:
         raise ConfigError(f"A FLOP speed-up of {speedup} is below 1, the full model: give 1 or more, such as 2.")
     if speedup == 1.0:
-        return config.with_changes(steps=())
+        return config.with_changes(steps=()) if config.steps else config.with_changes(reading_options=_all_of(config))
+    if not config.steps and config.reading == "sparse":
+        return _solve_share(config, shape, prompt_tokens, speedup, question)
     if not config.steps:
         raise ConfigError(f"Method {config.method} has no prune step whose keep could be solved for: give one.")
     reach, best, likeness = 1.0, None, 0.0
@@ -88,6 +93,33 @@ def at_flop_budget(
         f"Method {config.method} cannot reach a FLOP speed-up of {speedup:g} on a prompt of {prompt_tokens:,} "
         f"tokens: choose between 1 and {int(reach * 100) / 100:g}."
     )
+
+
+def _solve_share(
+    config: SlimConfig, shape: ModelShape, prompt_tokens: int, speedup: float, question: Span | None
+) -> SlimConfig:
+    """`config`, which drops nothing, with the share of sparse reading that comes nearest to `speedup`."""
+
+    def at(share: float) -> tuple[SlimConfig, float]:
+        made = config.with_changes(reading_options=_all_of(config) | {"share": share})
+        return made, flop_speedup(made, shape, prompt_tokens, question)
+
+    low, high = _LEAST_SHARE, 1.0
+    if at(low)[1] < speedup:
+        raise ConfigError(
+            f"Method {config.method} cannot reach a FLOP speed-up of {speedup:g} on a prompt of {prompt_tokens:,} "
+            "tokens, where attention is too small a part: choose between 1 and "
+            f"{max(1, int(at(low)[1] * 100) / 100):g}."
+        )
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if at(middle)[1] < speedup else (middle, high)
+    return min(at(low), at(high), key=lambda found: abs(found[1] - speedup))[0]
+
+
+def _all_of(config: SlimConfig) -> dict[str, object]:
+    """The reading options of `config` for a fixed share, all blocks."""
+    return {**config.reading_options, "rule": "share", "share": 1.0}
 
 
 def _solve(

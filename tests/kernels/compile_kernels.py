@@ -24,18 +24,27 @@ from triton.compiler import ASTSource
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from sliminfer.kernels import block_scores, decode_attention, rms_norm_residual, rope, swiglu, unit_keys  # noqa: E402
+from sliminfer.kernels import (  # noqa: E402
+    block_scores,
+    decode_attention,
+    rms_norm_residual,
+    rope,
+    sparse_attention,
+    swiglu,
+    unit_keys,
+)
 
 TYPES = {torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.float32: "*fp32"}
 OPTIONS = ("num_warps", "num_stages")
 Case = tuple[str, str, Any, dict[str, Any], dict[str, str]]
 
 
-def cases() -> Iterator[Case]:
+def cases(capability: int) -> Iterator[Case]:
     """(kernel, case, function, compile-time values, pointer types that differ from the tensors' type).
 
-    Every launch configuration that models in bf16 and fp32 lead to, each with the widest shape it serves.
+    Every launch configuration that models in bf16 and fp32 lead to on `capability`, with the widest shape it serves.
     """
+    lists = {"list_ptr": "*i32", "count_ptr": "*i32"}
     stats = {"best_ptr": "*fp32", "mass_ptr": "*fp32", "total_ptr": "*fp32", "block_ptr": "*i64"}
     for dtype, norms, ropes, dims, windows in (
         (torch.bfloat16, ((128, False), (896, True), (4096, True), (8192, True)), ((14, 32), (32, 64)), (64, 128),
@@ -57,6 +66,9 @@ def cases() -> Iterator[Case]:
             yield "decode_split", f"{name} {dim}", decode_attention.split_kernel, config, stats
             config = {**decode_attention.merge_config(64, dim), "dtype": dtype}
             yield "decode_merge", f"{name} {dim}", decode_attention.merge_kernel, config, stats
+            for block in (64, 128) if dim == 128 and dtype == torch.bfloat16 else (128,):
+                config = {**sparse_attention.launch_config(block, dim, dtype, capability), "dtype": dtype}
+                yield "sparse", f"{name} {dim} blocks of {block}", sparse_attention.sparse_kernel, config, lists
         for rows in windows:
             causal = rows > 7  # one decoded query sees every unit
             config = {**block_scores.launch_config(rows, 128, dtype), "CAUSAL": causal, "dtype": dtype}
@@ -119,7 +131,7 @@ def inspect(kernel: Any) -> dict[str, Any]:
 def main() -> None:
     capability = int(sys.argv[1])
     found = []
-    for kernel, case, function, values, types in cases():
+    for kernel, case, function, values, types in cases(capability):
         compiled = compile_case(function, values, types, capability)
         found.append({"kernel": kernel, "case": case, **inspect(compiled)})
     print(json.dumps(found))

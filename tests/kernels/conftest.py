@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-KERNEL_FILES = ("rms_norm_residual", "rope", "swiglu", "unit_keys", "block_scores", "decode_attention")
+KERNEL_FILES = (
+    "rms_norm_residual", "rope", "swiglu", "unit_keys", "block_scores", "decode_attention", "sparse_attention",
+)  # fmt: skip
 
 if importlib.util.find_spec("triton") is None:
     collect_ignore_glob = ["test_*.py"]  # Triton exists for Linux only

@@ -15,7 +15,7 @@ import pytest
 CAPABILITIES = (80, 89, 90)
 # Bytes of shared memory that one program may use: A100, L4 and RTX 40, H100 and H200.
 SHARED_LIMIT = {80: 166_912, 89: 101_376, 90: 232_448}
-USES_MATRIX_UNITS = ("block_mass", "block_score", "decode_split")
+USES_MATRIX_UNITS = ("block_mass", "block_score", "decode_split", "sparse")
 SCRIPT = Path(__file__).with_name("compile_kernels.py")
 
 
@@ -40,6 +40,7 @@ def test_every_kernel_is_compiled(capability: int) -> None:
     names = {kernel["kernel"] for kernel in compiled(capability)}
     assert names == {
         "rms_norm", "rope", "swiglu", "unit_keys", "block_mass", "block_score", "decode_split", "decode_merge",
+        "sparse",
     }  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def test_products_run_on_matrix_units(capability: int) -> None:
     for kernel in compiled(capability):
         if kernel["kernel"] not in USES_MATRIX_UNITS or kernel["case"].startswith("float32"):
             assert kernel["matrix"] == []
-        elif capability == 90 and "256 rows" in kernel["case"]:
+        elif capability == 90 and ("256 rows" in kernel["case"] or kernel["kernel"] == "sparse"):
             assert kernel["matrix"] == ["HGMMA"]
         else:
             assert kernel["matrix"] == ["HMMA"]

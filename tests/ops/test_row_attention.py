@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sliminfer.ops.row_attention import FROM_TOKENS, _bf16_products, _tiles, row_attention, runs_by_rows
+from sliminfer.ops.row_attention import FROM_TOKENS, _tiles, bf16_products, row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
 
 
@@ -74,13 +74,13 @@ def test_the_setting_is_put_back_where_two_threads_interleave() -> None:
     before, entered, leave = products.fp32_precision, threading.Event(), threading.Event()
 
     def outlasting() -> None:
-        with _bf16_products:
+        with bf16_products:
             entered.set()
             leave.wait(10)
             assert products.fp32_precision == "bf16"
 
     thread = threading.Thread(target=outlasting)
-    with _bf16_products:
+    with bf16_products:
         thread.start()
         entered.wait(10)
     assert products.fp32_precision == "bf16"

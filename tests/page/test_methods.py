@@ -58,7 +58,7 @@ def test_an_installed_method_is_offered_and_compared(tmp_path: Path, monkeypatch
         visit = Visit(page.url)
         parts = {part["props"].get("elem_id"): part["props"] for part in visit.config["components"]}
         offered = [name for name, _ in parts["methods"]["choices"]]
-        assert offered == [name for name in selectors.available() if name != "full"]
+        assert offered == [*selectors.baselines(), *(name for name in selectors.available() if name != "full")]
         assert offered[-1] == "keynorm"
         assert "arXiv 2406.11430" in parts["methods-table"]["value"]
         visit.choose(methods=["keynorm"])

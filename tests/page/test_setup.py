@@ -23,6 +23,7 @@ FULL = Setup(
     model="some/model", example="tower", question="What & who? ü=1%", steps=(PruneStep(3, 0.255), PruneStep(7, 512)),
     max_new_tokens=7, temperature=0.7, top_p=0.9, seed=5, block_size=64, sink=2, local=128, query_window=8,
     active=0.4, refresh=4, gamma=0.5, active_preserve=True, decode_unit_size=16, repeats=3,
+    reading="sparse", reading_share=0.35,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ A run
     compare.repeats([full_metrics, ...], [pruned_metrics, ...]) -> BarChart         median and range
     compare.fidelity_html(comparison, full_metrics) -> str
     timing.timing_chart(timing) -> BarChart   both prefills in turn: median, range, and what is noise
+    reading.blocks_read(metrics) -> BarChart  share of the blocks that each layer read; None where all read densely
     replay.replay_html(run) -> str            race replay; "" before both sides have a token
 
 What was kept

@@ -10,6 +10,7 @@ from sliminfer.engine.metrics import Comparison, RunMetrics, ratio
 from sliminfer.engine.result import RunResult
 from sliminfer.engine.timing import BEYOND
 from viz.figures.bars import Bar, BarChart, Group, Segment
+from viz.figures.reading import reading_html
 from viz.figures.table import Table
 from viz.figures.words import escape, number, percent, plural, seconds, size, times
 
@@ -137,7 +138,7 @@ def compare_html(run: RunResult) -> str:
     return (
         f'<div class="fig-grid"><div>{ttft_split(full, pruned).html()}</div>'
         f'<div class="fig-stack">{memory_stack(full, pruned).html()}{promised(comparison).html()}'
-        f"{fidelity_html(comparison, full)}</div></div>"
+        f"{reading_html(pruned)}{fidelity_html(comparison, full)}</div></div>"
     )
 
 

@@ -21,6 +21,7 @@ from viz.figures.grid import Grid
 from viz.figures.kept_grid import kept_grid
 from viz.figures.kept_map import KeptMap
 from viz.figures.raster import figure_png
+from viz.figures.reading import blocks_read
 from viz.figures.replay import replay_table
 from viz.figures.table import Table
 from viz.figures.theme import LIGHT, Palette
@@ -35,6 +36,8 @@ def run_figures(run: RunResult, config: SlimConfig, evidence: Sequence[Span] = (
     if full is not None and pruned is not None:
         figures["time_to_first_token"] = ttft_split(full, pruned)
         figures["memory"] = memory_stack(full, pruned)
+    if pruned is not None and (read := blocks_read(pruned)) is not None:
+        figures["blocks_read"] = read
     if run.comparison is not None:
         figures["speed_up"] = promised(run.comparison)
     if run.pruned.prompt is not None:

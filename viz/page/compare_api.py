@@ -39,6 +39,8 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
         decode_unit_size: int = 8,
         keep: list[str] | None = None,
         drop: list[str] | None = None,
+        reading: str = "dense",
+        reading_share: float = 0.25,
     ) -> Iterator[dict[str, Any]]:
         """Ask a question about a document twice, of the full and of the pruned model, and compare both.
 
@@ -59,6 +61,8 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             decode_unit_size: tokens per mean key that a look scores.
             keep: texts of the document that are never pruned, wherever they stand in it.
             drop: texts of the document that go no further than the first prune step, for experiments.
+            reading: dense, or sparse: the layers before the first prune step attend to chosen blocks of a long prompt.
+            reading_share: share of the blocks that sparse reading attends to.
 
         Returns:
             Both answers with their times in seconds and memory in bytes, what was kept at each prune layer,
@@ -81,6 +85,8 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
                 gamma=gamma,
                 active_preserve=active_preserve,
                 decode_unit_size=decode_unit_size,
+                reading=reading,
+                reading_options={"share": reading_share} if reading == "sparse" else {},
             )
             if steps:
                 config = config.with_changes(steps=steps, least_tokens=0)

@@ -16,7 +16,7 @@ from sliminfer.engine.request import RunRequest
 from sliminfer.engine.side_result import SideResult
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import SlimConfig
-from sliminfer.selectors import available, published, selector_class
+from sliminfer.selectors import available, baselines, published, selector_class
 from viz.figures.export import Figure
 from viz.figures.kept_map import KeptMap
 from viz.figures.methods import MethodRun, methods_grid, methods_table
@@ -65,7 +65,7 @@ class MethodsTab(Tab):
     def build(cls, site: Site, first: Visitor) -> Self:
         with gr.Group(elem_classes="choices"):
             chosen = gr.CheckboxGroup(
-                [(name, name) for name in available() if name != "full"], value=list(FIRST),
+                [(name, name) for name in (*baselines(), *available()) if name != "full"], value=list(FIRST),
                 label="Methods, up to six", elem_id="methods",
                 info="oracle needs a suggested question, specprefill and sliminfer-draft a draft (--draft MODEL).",
             )  # fmt: skip
@@ -111,7 +111,9 @@ def _of_document(visitor: Visitor) -> Rivals | None:
 def papers() -> str:
     """Where each method comes from."""
     listed = "".join(
-        f"<dt>{name}</dt><dd>{escape(selector_class(name).paper)}</dd>" for name in available() if name != "full"
+        f"<dt>{name}</dt><dd>{escape(selector_class(name).paper)}</dd>"
+        for name in (*baselines(), *available())
+        if name != "full"
     )
     return f'<dl class="papers">{listed}</dl>'
 

@@ -11,6 +11,7 @@ import gradio as gr
 
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import PruneStep, SlimConfig
+from sliminfer.schedule.reading import SparseReading
 from viz.page.controls import Controls
 from viz.page.panes import status
 from viz.page.setup import MAX_STEPS, Setup
@@ -70,6 +71,11 @@ def setup_of_preset(data: bytes, setup: Setup, layers: int) -> tuple[Setup, str]
     steps = tuple(PruneStep(step.layer, math.ceil(400 * step.keep - 1e-9) / 400) for step in config.steps)
     shared = {f.name for f in fields(Setup)} & {f.name for f in fields(SlimConfig)} - {"steps", "active"}
     changes = {name: getattr(config, name) for name in shared} | {"query_window": config.query_window or 0}
+    if config.reading == "sparse":
+        read_as = SparseReading.of(config)
+        changes["reading_share"] = read_as.share
+        if read_as == SparseReading(share=read_as.share):
+            config = replace(config, reading_options={"share": read_as.share})
     made = replace(setup, steps=steps, active=1.0 if config.active is None else config.active, **changes)
     found, wanted = made.config().to_dict(), replace(config, steps=steps).to_dict()
     beyond = sorted(name for name in wanted if found[name] != wanted[name])

@@ -9,11 +9,12 @@ import gradio as gr
 
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.blocks import BlockMap, Span
-from sliminfer.schedule.config import PruneStep
+from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, TUNED
 from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors import check_method, selector_class
 from sliminfer.selectors.budget import flop_speedup
+from sliminfer.sparse.plan import planned_reads
 from viz.figures.words import escape, percent, times
 from viz.page.setup import CUSTOM, MAX_STEPS, Setup, preset_of, preset_steps
 
@@ -157,7 +158,7 @@ def promise(setup: Setup, shape: ModelShape, tokens: int, question: Span | None 
     words = "; ".join(
         ["all layers read the whole prompt"]
         if not config.steps
-        else [f"layers 0–{config.steps[0].layer - 1} read all {tokens:,} tokens"]
+        else [f"layers 0–{config.steps[0].layer - 1} read all {tokens:,} tokens{_sparsely(config, blocks, shape)}"]
         + [f"from layer {step.layer} on {percent(per_layer[step.layer] / tokens)}" for step in config.steps]
     )
     if config.steps and min(per_layer) == tokens:
@@ -173,6 +174,17 @@ def promise(setup: Setup, shape: ModelShape, tokens: int, question: Span | None 
         f'<p class="promise">{words[0].upper()}{words[1:]}. Arithmetic alone promises a prefill '
         f"<b>{times(saving)}</b> as fast.{said}</p>"
     )
+
+
+def _sparsely(config: SlimConfig, blocks: BlockMap, shape: ModelShape) -> str:
+    """What sparse reading does to a prompt, or why it does nothing, as an addition to a sentence."""
+    if config.reading == "dense":
+        return ""
+    reads = planned_reads(config, blocks, shape)
+    if not reads:
+        return " (densely: the prompt is too short for less, or this model's layers cannot)"
+    share = reads[0].pairs / (blocks.tokens * (blocks.tokens + 1) / 2)
+    return f", each attending to {percent(share)} of what comes before it"
 
 
 def _keep_percent(keep: float | int) -> float:

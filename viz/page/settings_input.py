@@ -1,4 +1,4 @@
-"""The finer settings: how the answer is written, how blocks are scored, what decode holds on the device."""
+"""The finer settings: how the answer is written, how blocks are scored, how the prompt is read, what decode holds."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from typing import Any
 
 import gradio as gr
 
+from sliminfer.schedule.reading import SparseReading
 from viz.page.setup import Setup
 
 
 def build(setup: Setup, most_new_tokens: int) -> dict[str, Any]:
-    """Lay out both groups, showing `setup`; the components under the names of `Setup`'s fields.
+    """Lay out all groups, showing `setup`; the components under the names of `Setup`'s fields.
 
     `most_new_tokens` is the longest answer on offer.
     """
     with gr.Accordion("Answer and scoring settings", open=False, elem_id="settings"):
         settings = _answer_and_scoring(setup, most_new_tokens)
+    with gr.Accordion("Reading", open=False, elem_id="reading"):
+        settings |= _reading(setup)
     with gr.Accordion("Decode memory", open=False, elem_id="decode-memory"):
         settings |= _decode_memory(setup)
     return settings
@@ -48,6 +51,19 @@ def _answer_and_scoring(setup: Setup, most_new_tokens: int) -> dict[str, Any]:
         "query_window": gr.Slider(
             0, 64, value=setup.query_window, step=1, label="Query window",
             info="The last positions, whose queries score the blocks. 0: those of the question and what follows it.",
+        ),
+    }  # fmt: skip
+
+
+def _reading(setup: Setup) -> dict[str, Any]:
+    least = SparseReading().from_tokens
+    return {
+        "reading": gr.Radio(
+            [("Dense", "dense"), ("Sparse", "sparse")], value=setup.reading, label="Layers before the first prune step",
+            info=f"Sparse: each block of the prompt attends to chosen blocks of it, from {least:,} tokens on.",
+        ),
+        "reading_share": gr.Slider(
+            0.05, 1, value=setup.reading_share, step=0.05, label="Share of the blocks", info="For sparse reading."
         ),
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import PruneStep, SlimConfig, parse_steps
 from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, rule_of
+from sliminfer.schedule.reading import SparseReading
 
 CUSTOM = "custom"
 PLAIN = SlimConfig()
@@ -25,6 +26,8 @@ class Setup:
         example: id of the example document, empty for the visitor's own text.
         steps: prune steps, at most `MAX_STEPS`.
         active: decode working set as a share of the survivors; 1 keeps all of them on the device.
+        reading: how the layers before the first prune step read, "dense" or "sparse".
+        reading_share: share of the blocks that sparse reading attends to.
         repeats: how often to run both sides; more than one gives a median and a spread.
     """
 
@@ -46,6 +49,8 @@ class Setup:
     gamma: float = PLAIN.gamma
     active_preserve: bool = PLAIN.active_preserve
     decode_unit_size: int = PLAIN.decode_unit_size
+    reading: str = PLAIN.reading
+    reading_share: float = SparseReading().share
     repeats: int = 1
 
     def config(self) -> SlimConfig:
@@ -61,8 +66,10 @@ class Setup:
             "gamma": self.gamma,
             "active_preserve": self.active_preserve,
             "decode_unit_size": self.decode_unit_size,
+            "reading": self.reading,
+            "reading_options": {"share": self.reading_share} if self.reading == "sparse" else {},
         }
-        left_alone = {name for name in asked if getattr(self, name) == getattr(Setup, name)}
+        left_alone = {name for name in asked if getattr(self, name, None) == getattr(Setup, name, None)}
         own = {name: value for name, value in rule_of(self.model).items() if name in left_alone or name not in asked}
         return SlimConfig(steps=self.steps, **{**asked, **own})
 
