@@ -100,6 +100,30 @@ def kept(tab: Page) -> bool:
     return True
 
 
+def lost(tab: Page) -> bool:
+    """Where the answer lost its evidence, and a passage that is kept by hand."""
+    kept(tab)
+    tab.click("#trace")
+    expect(tab.locator("#trace-words .verdict")).to_be_visible(timeout=RUN_MS)
+    tab.get_by_role("radio", name="Click: keep or drop").check(force=True)
+    tab.locator("#document-text .doc-text span.ev").first.click(position={"x": 12, "y": 8})
+    expect(tab.locator("#hands li")).to_be_visible()
+    return True
+
+
+def runs(tab: Page) -> bool:
+    """Two prunings of one question over each other."""
+    compare(tab)
+    tab.get_by_role("radio", name="Gentle").check(force=True)
+    expect(tab.locator(".belongs").first).to_be_attached()
+    tab.click("#run")
+    expect(tab.locator("#status .status.busy")).to_be_visible()
+    finished(tab)
+    open_tab(tab, "Runs")
+    expect(tab.locator("#runs-over figure")).to_be_visible(timeout=RUN_MS)
+    return True
+
+
 def cache(tab: Page) -> bool:
     """With a document long enough for blocks to move."""
     visit(tab, f"{tab.url}?{urlencode({'example': 'expedition_log'})}")
@@ -140,7 +164,8 @@ def error(tab: Page) -> bool:
 
 
 STATES: dict[str, Callable[[Page], bool]] = {
-    state.__name__: state for state in (start, running, compare, kept, cache, methods, diffusion, about, error)
+    state.__name__: state
+    for state in (start, running, compare, kept, lost, cache, runs, methods, diffusion, about, error)
 }
 
 

@@ -22,7 +22,7 @@ from viz.figures.plotly_chart import plotly_figure
 from viz.figures.replay import replay_html
 from viz.figures.table import Table
 from viz.figures.theme import FONT, script, stylesheet
-from viz.figures.words import count, escape
+from viz.figures.words import count, escape, plural
 
 # The browser is told to load nothing from anywhere, whatever the document's text contains.
 _POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -93,9 +93,12 @@ def _lead(run: RunResult) -> str:
     if metrics is None:
         return "The run did not finish."
     warm = "after a warm-up" if metrics.warm else "without a warm-up"
+    together = "at the same time on two devices" if run.raced else "one after the other"
+    more = plural(len(run.again), "more pair")
+    again = f", and {more} of prefills for the clock alone" if run.again else ""
     return (
         f"{count(metrics.prompt_tokens)} prompt tokens, {metrics.dtype} on {metrics.device}, {metrics.attention} "
-        f"attention. One run of each side, one after the other, {warm}."
+        f"attention. One run of each side, {together}, {warm}{again}."
     )
 
 

@@ -28,6 +28,7 @@ from viz.page.tabs import TABS
 from viz.page.uploads import forgetting
 from viz.page.waiting import Places, VisitorQueue
 
+HOSTED_PATIENCE_S = 1.5  # seconds in which times are taken again where others wait for the device
 MOST_WAITING = 32  # visitors in the queue; more would wait longer than anyone does
 
 
@@ -68,6 +69,8 @@ def open_site(
     site.start = replace(start, max_new_tokens=min(start.max_new_tokens, site.most_new_tokens))
     if shelf.borrows:  # a lent GPU is not borrowed again for the clock alone
         site.patience_s = 0.0
+    elif profile is not None:  # others wait for the device
+        site.patience_s = min(site.patience_s, HOSTED_PATIENCE_S)
     if profile is not None:
         site.upload_limit = profile.limits.upload_mb * MIB
     return site
