@@ -106,7 +106,10 @@ def lost(tab: Page) -> bool:
     tab.click("#trace")
     expect(tab.locator("#trace-words .verdict")).to_be_visible(timeout=RUN_MS)
     tab.get_by_role("radio", name="Click: keep or drop").check(force=True)
-    tab.locator("#document-text .doc-text span.ev").first.click(position={"x": 12, "y": 8})
+    evidence = tab.locator("#document-text .doc-text span.ev").first
+    evidence.scroll_into_view_if_needed()
+    box = evidence.evaluate("text => { const box = text.getClientRects()[0]; return [box.x, box.y, box.height]; }")
+    tab.mouse.click(box[0] + 12, box[1] + box[2] / 2)
     expect(tab.locator("#hands li")).to_be_visible()
     return True
 
