@@ -18,6 +18,62 @@ _TOKENS_PER_SPLIT = 256
 _MOST_SPLITS = 64
 
 
+@triton.jit
+def attend_share(
+    query_ptr,
+    key_ptr,
+    value_ptr,
+    best_ptr,
+    mass_ptr,
+    total_ptr,
+    split,
+    head,
+    tokens,
+    per_split,
+    group,
+    head_dim,
+    key_stride,
+    value_stride,
+    scale_log2,
+    PRECISION: tl.constexpr,
+    ROWS: tl.constexpr,
+    TILE: tl.constexpr,
+    DIM: tl.constexpr,
+):
+    """One share of one KV head's keys, `key_ptr` and `value_ptr` being at its first token."""
+    row = tl.arange(0, ROWS)
+    column = tl.arange(0, DIM)[None, :]
+    live = column < head_dim
+    query_row = head * group + row
+    query = tl.load(
+        query_ptr + query_row[:, None] * head_dim + column, mask=(row[:, None] < group) & live, other=0.0
+    )
+    best = tl.full((ROWS,), float("-inf"), dtype=tl.float32)
+    mass = tl.zeros((ROWS,), dtype=tl.float32)
+    total = tl.zeros((ROWS, DIM), dtype=tl.float32)
+    first = split * per_split
+    for start in range(first, tl.minimum(first + per_split, tokens), TILE):
+        token = start + tl.arange(0, TILE)
+        place = token[:, None].to(tl.int64)
+        inside = (token[:, None] < tokens) & live
+        keys = tl.load(key_ptr + place * key_stride + column, mask=inside, other=0.0)
+        values = tl.load(value_ptr + place * value_stride + column, mask=inside, other=0.0)
+        logits = tl.dot(query, tl.trans(keys), input_precision=PRECISION) * scale_log2
+        logits = tl.where(token[None, :] < tokens, logits, float("-inf"))
+        peak = tl.maximum(best, tl.max(logits, axis=1))
+        base = tl.where(peak == float("-inf"), 0.0, peak)
+        weights = tl.exp2(logits - base[:, None])
+        shrink = tl.exp2(best - base)
+        mass = mass * shrink + tl.sum(weights, axis=1)
+        total = total * shrink[:, None] + tl.dot(weights.to(values.dtype), values, input_precision=PRECISION)
+        best = peak
+
+    share = split * tl.num_programs(1) * group + query_row
+    tl.store(best_ptr + share, best, mask=row < group)
+    tl.store(mass_ptr + share, mass, mask=row < group)
+    tl.store(total_ptr + share[:, None] * head_dim + column, total, mask=(row[:, None] < group) & live)
+
+
 @triton.jit(do_not_specialize=["tokens", "per_split"])
 def split_kernel(
     query_ptr,
@@ -42,39 +98,13 @@ def split_kernel(
 ):
     split = tl.program_id(0)
     head = tl.program_id(1).to(tl.int64)
-    row = tl.arange(0, ROWS)
-    column = tl.arange(0, DIM)[None, :]
-    live = column < head_dim
-    query_row = head * group + row
-    query = tl.load(
-        query_ptr + query_row[:, None] * head_dim + column, mask=(row[:, None] < group) & live, other=0.0
-    )
-    best = tl.full((ROWS,), float("-inf"), dtype=tl.float32)
-    mass = tl.zeros((ROWS,), dtype=tl.float32)
-    total = tl.zeros((ROWS, DIM), dtype=tl.float32)
-    first = split * per_split
-    for start in range(first, tl.minimum(first + per_split, tokens), TILE):
-        token = start + tl.arange(0, TILE)
-        place = token[:, None].to(tl.int64)
-        inside = (token[:, None] < tokens) & live
-        keys = tl.load(key_ptr + head * key_head_stride + place * key_stride + column, mask=inside, other=0.0)
-        values = tl.load(
-            value_ptr + head * value_head_stride + place * value_stride + column, mask=inside, other=0.0
-        )
-        logits = tl.dot(query, tl.trans(keys), input_precision=PRECISION) * scale_log2
-        logits = tl.where(token[None, :] < tokens, logits, float("-inf"))
-        peak = tl.maximum(best, tl.max(logits, axis=1))
-        base = tl.where(peak == float("-inf"), 0.0, peak)
-        weights = tl.exp2(logits - base[:, None])
-        shrink = tl.exp2(best - base)
-        mass = mass * shrink + tl.sum(weights, axis=1)
-        total = total * shrink[:, None] + tl.dot(weights.to(values.dtype), values, input_precision=PRECISION)
-        best = peak
-
-    share = split * tl.num_programs(1) * group + query_row
-    tl.store(best_ptr + share, best, mask=row < group)
-    tl.store(mass_ptr + share, mass, mask=row < group)
-    tl.store(total_ptr + share[:, None] * head_dim + column, total, mask=(row[:, None] < group) & live)
+    attend_share(
+        query_ptr,
+        key_ptr + head * key_head_stride,
+        value_ptr + head * value_head_stride,
+        best_ptr, mass_ptr, total_ptr, split, head, tokens, per_split, group, head_dim, key_stride, value_stride,
+        scale_log2, PRECISION, ROWS, TILE, DIM,
+    )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["splits"])

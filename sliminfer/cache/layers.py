@@ -52,6 +52,7 @@ class RaggedLayer(CacheLayerMixin):
     is_sliding = False
     is_croppable = True
     whole = True  # nothing of the prompt waits elsewhere
+    in_place = True  # attention reads what the buffer holds, all of it and nothing else
     kept: Kept | None = None
 
     def __init__(self, reserve: int) -> None:
@@ -83,6 +84,20 @@ class RaggedLayer(CacheLayerMixin):
         self.length = end
         self.keys, self.values = store[0:1, :, :end], store[1:2, :, :end]
         return self.keys, self.values
+
+    def make_room(self, tokens: int) -> Tensor:
+        """The buffer, with room for `tokens` more; it stays where it is until they have come."""
+        assert self.store is not None
+        return self._room(self.length + tokens, self.store[0:1])
+
+    def appended(self, tokens: int) -> None:
+        """`tokens` were written behind what is held, by the device alone."""
+        assert self.store is not None
+        self.length += tokens
+        self.keys, self.values = self.store[0:1, :, : self.length], self.store[1:2, :, : self.length]
+
+    def settle(self) -> None:
+        """Let the compute go on only when everything that is to be read has arrived; here nothing is on its way."""
 
     def end_of_prompt(self) -> None:
         """What is held now is the prompt, not the first update alone; what comes later is the tail."""

@@ -211,6 +211,25 @@ class SlimCache(Cache):
             raise
 
     @property
+    def swaps(self) -> bool:
+        """Whether blocks may move between the device and the host while the answer goes on."""
+        return bool(self._managed)
+
+    def settle(self, layers: range) -> None:
+        """Let the compute go on to `layers` only when the blocks that are on their way to them have arrived."""
+        try:
+            for layer in self.layers[layers.start : layers.stop]:
+                layer.settle()
+        except CopyError:
+            self.close()
+            raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, and holds nothing any more."""
+        return self._closed
+
+    @property
     def target(self) -> Cache:
         return self
 

@@ -26,6 +26,7 @@ class SearchedLayer(RaggedLayer):
     """
 
     whole = False
+    in_place = False
 
     def __init__(self, prompt: RaggedLayer, static: Tensor, wanted: int) -> None:
         """Take over the survivors of `prompt`, a layer as prefill left it."""

@@ -15,6 +15,7 @@ from sliminfer.cache import HostPool
 from sliminfer.cache.stages import check_active
 from sliminfer.decode_policies import check_policy
 from sliminfer.engine.events import Compared, Event, Failed, Finished, Side, Stopped
+from sliminfer.engine.graphs import DecodeGraphs
 from sliminfer.engine.limits import NO_LIMITS, RunLimits, check_rotary
 from sliminfer.engine.loop import LayerLoop, LayerTick
 from sliminfer.engine.meters import synchronize
@@ -58,6 +59,7 @@ class SlimEngine:
         self.flops_per_s: float | None = None
         self._warm: set[Side] = set()
         self._pool = HostPool(pinned=loaded.device.type == "cuda")
+        self._graphs = DecodeGraphs(loaded.model)
 
     def prepare(self, request: Request) -> PromptRequest:
         """`request` in tokens; raises SlimError where it cannot be run on this model."""
@@ -222,7 +224,9 @@ class SlimEngine:
         tokens = len(ready.prompt)
         with self.turn.taken():
             began = time.monotonic() if began is None else began
-            run = SideRun(self.loaded, ready, side, side in self._warm, self._pool, self.outside, reading)
+            run = SideRun(
+                self.loaded, ready, side, side in self._warm, self._pool, self.outside, self._graphs, reading
+            )
             outcome = "stopped"
             try:
                 for event in run.events():

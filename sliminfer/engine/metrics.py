@@ -78,6 +78,8 @@ class RunMetrics:
         blocks_read: the share of its causal blocks that each layer attended to, where some layer read sparsely; empty
             where none did.
         dense_because: why sparse reading was off where it was asked for; empty where it ran.
+        decoding: how the tokens after the first were decoded: "graph", or "eager" and why where a GPU could have done
+            better; empty for a single token.
     """
 
     method: str
@@ -105,6 +107,7 @@ class RunMetrics:
     token_ids: tuple[int, ...] = ()
     blocks_read: tuple[float, ...] = ()
     dense_because: str = ""
+    decoding: str = ""
     first_logits: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     outside_s: float = 0.0
     outside_flops: float = 0.0

@@ -29,6 +29,15 @@ class Sampler:
         scores = self._warpers(torch.LongTensor([[]]), logits.float().cpu()[None])
         return int(torch.multinomial(scores.softmax(-1), 1, generator=self._generator))
 
+    def choose(self, logits: Tensor) -> Tensor:
+        """As a call, on the device of `logits`, which is not waited for: the id, int64 [1]."""
+        if self._greedy:
+            return logits.argmax(-1, keepdim=True)
+        # What torch.multinomial does with one draw, its noise from the same generator on the host.
+        noise = torch.empty(len(logits), pin_memory=logits.is_cuda).exponential_(generator=self._generator)
+        scores = self._warpers(torch.LongTensor([[]]), logits.float()[None])[0]
+        return scores.softmax(-1).div_(noise.to(logits.device, non_blocking=True)).argmax(-1, keepdim=True)
+
 
 class Detokenizer:
     """Text of a growing list of tokens; a character split over tokens is held back until it is whole."""

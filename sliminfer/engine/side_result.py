@@ -144,6 +144,7 @@ def _figures(event: Finished) -> dict[str, Any]:
         "tokens_per_layer": list(m.tokens_per_layer),
         "attention": m.attention,
         "kernels": m.kernels,
+        "decoding": m.decoding,
         "warm": m.warm,
     }
     if m.outside_flops or m.outside_s:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sliminfer.cache import HostPool, SlimCache
 from sliminfer.decode_policies import make_cache
+from sliminfer.engine.answer import Answer
 from sliminfer.engine.events import (
     BlocksPruned,
     CacheNews,
@@ -26,7 +27,8 @@ from sliminfer.engine.events import (
     Side,
     Token,
 )
-from sliminfer.engine.loop import LayerLoop, LayerTick, exhaust
+from sliminfer.engine.graphs import DecodeGraphs
+from sliminfer.engine.loop import LayerLoop, LayerTick
 from sliminfer.engine.meters import PeakMemory, Stopwatch, synchronize
 from sliminfer.engine.metrics import KeptAtLayer, KVBytes, RunMetrics
 from sliminfer.engine.outside import Outside
@@ -63,9 +65,10 @@ class SideRun:
         warm: bool,
         pool: HostPool,
         outside: Outside,
+        graphs: DecodeGraphs,
         reading: Reading | None = None,
     ) -> None:
-        self.loaded, self.request, self.side, self.warm = loaded, request, side, warm
+        self.loaded, self.request, self.side, self.warm, self.graphs = loaded, request, side, warm, graphs
         self.reading, self.read_tokens = reading, 0 if reading is None else len(reading)
         self.prompt, self.sampling = prompt, sampling = request.prompt, request.sampling
         self.config = request.pruning.config if side == "pruned" else SlimConfig(method="full")
@@ -146,13 +149,19 @@ class SideRun:
         self.loop.place(self.cache)
         prompt_kv = self._held()
         yield from self._cache_news()
-        while len(tokens) < self.sampling.max_new_tokens and not self._ends(token):
-            token = sampler(self._logits(self._decode(token)))
-            tokens.append(token)
-            token_at.append(self.elapsed())
-            yield Token(self.side, token_at[-1], len(tokens) - 1, token, self.detokenizer.add(token))
-            yield from self._cache_news()
-        metrics = self._metrics(tokens, token_at, first_logits, prompt_kv, memory.bytes())
+        decoding = ""
+        if self.sampling.max_new_tokens > 1 and not self._ends(token):
+            answer = Answer(self.loaded, self.loop, self.cache, sampler, self.stopwatch, self.graphs)
+            with contextlib.closing(answer.after(token, self.sampling.max_new_tokens - 1)) as following:
+                for token in following:
+                    tokens.append(token)
+                    token_at.append(self.elapsed())
+                    yield Token(self.side, token_at[-1], len(tokens) - 1, token, self.detokenizer.add(token))
+                    yield from self._cache_news()
+                    if self._ends(token):
+                        break
+            decoding = answer.how
+        metrics = self._metrics(tokens, token_at, first_logits, prompt_kv, memory.bytes(), decoding)
         yield Finished(self.side, self.elapsed(), self.text, "eos" if self._ends(token) else "length", metrics)
 
     def _scored_outside(self) -> Generator[Event, None, None]:
@@ -189,10 +198,6 @@ class SideRun:
             if tick.selection is not None and not self._reads_back_late:
                 yield self._pruned(len(self.ticks) - 1)
             yield LayerDone(self.side, self.elapsed(), tick.layer, len(self.loop.layers), tick.alive)
-
-    def _decode(self, token: int) -> Tensor:
-        ids = torch.tensor([[token]], device=self.loaded.device)
-        return exhaust(self.loop.run(self.loop.decoder.embed_tokens(ids), self.cache, stopwatch=self.stopwatch))
 
     def _logits(self, states: Tensor) -> Tensor:
         return logits_of(self.loaded.model, states[:, -1])[0]
@@ -258,6 +263,7 @@ class SideRun:
         first_logits: np.ndarray[tuple[int], np.dtype[np.float32]],
         prompt_kv: KVBytes,
         peak_bytes: int,
+        decoding: str,
     ) -> RunMetrics:
         pruned = [index for index, tick in enumerate(self.ticks) if tick.selection is not None]
         runs = [tick.alive for tick in self.ticks]  # a method with two passes runs some layers twice
@@ -306,6 +312,7 @@ class SideRun:
             token_ids=tuple(tokens),
             blocks_read=sparse.shares,
             dense_because=sparse.off,
+            decoding=decoding,
             first_logits=first_logits,
             outside_s=self.outside_s,
             outside_flops=self.outside_flops,

@@ -97,6 +97,7 @@ class Stack:
         attending: whether each attends, rather than mixing tokens in another way.
         seeing: the layers whose attention reaches the whole prompt, None for all.
         rotary_switch: tokens after which all are rotated by other factors, see `model.families`.
+        rotary_varies: whether the rotary factors are set anew by the length of each call.
         embedding_scale: what token embeddings are multiplied by on their way to layer 0.
         backend: transformers' name of the attention backend.
     """
@@ -114,8 +115,8 @@ class Stack:
         self.rotary: Any = getattr(self.decoder, self.family.rotary)
         self._kinds, self._kind = rotary_kinds(self.rotary, self.decoder.config, len(self.layers))
         self.rotary_switch = rotary_switch(self.decoder.config)
-        varies = rotary_varies(self.decoder.config)
-        self._rotary_turn: AbstractContextManager[Any] = _ROTARY_TURN if varies else nullcontext()
+        self.rotary_varies = rotary_varies(self.decoder.config)
+        self._rotary_turn: AbstractContextManager[Any] = _ROTARY_TURN if self.rotary_varies else nullcontext()
         self.embedding_scale = self.family.embedding_scale(self.decoder.config)
         self.backend = attention_backend(self.decoder.config)
         check_attention(self.backend)

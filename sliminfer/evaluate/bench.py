@@ -35,6 +35,7 @@ from sliminfer.schedule.flops import prefill_flops, stock_flops
 # Short names of public shapes; "demo" is the shipped model with its own weights.
 SHAPES = {
     "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
+    "qwen2.5-1.5b": "Qwen/Qwen2.5-1.5B-Instruct",
     "llama-3.2-1b": "meta-llama/Llama-3.2-1B-Instruct",
     "qwen2.5-7b": "Qwen/Qwen2.5-7B-Instruct",
     "llama-3.1-8b": "meta-llama/Llama-3.1-8B-Instruct",
@@ -260,7 +261,7 @@ def time_ours(
     raise SlimError("The run ended without a result: try again.")
 
 
-class _TokenClock:
+class TokenClock:
     """Listens to `generate`: when each token was on the host, after the prompt, which comes first."""
 
     def __init__(self) -> None:
@@ -277,7 +278,7 @@ class _TokenClock:
 def time_stock(loaded: LoadedModel, prompt: Prompt, new_tokens: int) -> tuple[float, float, int, None]:
     """Stock `generate`, timed at its first and its last token."""
     ids = torch.tensor([prompt.ids], device=loaded.device)
-    clock = _TokenClock()
+    clock = TokenClock()
     memory = PeakMemory(*loaded.devices)
     synchronize(loaded.device)
     start = time.perf_counter()

@@ -24,7 +24,7 @@ from sliminfer.model.attention import SDPA, cudnn_where_it_pays
 from sliminfer.model.families import FAMILIES
 from sliminfer.ops import dispatch as ops
 from sliminfer.ops.compat import attention_backend, forward_hooks, has_amx
-from sliminfer.ops.linear import linear
+from sliminfer.ops.linear import is_plain, linear
 from sliminfer.ops.row_attention import row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
 from sliminfer.schedule.memory import MLP_SLICES
@@ -119,6 +119,37 @@ class FusedLayer:
             attend,
         )
         return self._add_mlp(attended, hidden_states[:, -1:] if last_row else hidden_states)
+
+    def decode(
+        self, normed: Tensor, residual: Tensor, rotary: tuple[Tensor, Tensor], store: Tensor, row: Tensor, after: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One token on a buffer that `row` names, see `ops.append_rotated`, in launches that know no length.
+
+        Args:
+            normed, residual: the token's states `[1, 1, hidden]`, after this layer's first norm and before it.
+            rotary: its tables `[1, 1, rotary_dim]`.
+            store, row: the layer's keys and values.
+            after: the norm that follows: the next layer's first, or the decoder's last.
+
+        Returns:
+            The states after `after` and before it, and this layer's queries after RoPE `[q_heads, head_dim]`. The
+            stock layer's bits, as from calling the layer, up to attention's own sums.
+        """
+        attention, norm = self.attention, self.norm_after
+        query, key, value = (part[0, 0] for part in self._project(normed))
+        ops.append_rotated(query, key, value, rotary[0][0, 0], rotary[1][0, 0], store, row)
+        out = ops.attend_row(query, store, row, attention.scaling)
+        attended = linear(attention.o_proj, out.view(1, 1, -1))
+        normed, summed = ops.rms_norm_residual(attended, residual, norm.weight, norm.variance_epsilon)
+        normed, summed = ops.rms_norm_residual(
+            self._mlp(normed[0])[None], summed, after.weight, after.variance_epsilon
+        )
+        return normed, summed, query
+
+    def is_plain(self) -> bool:
+        """Whether every product of the layer is of a weight that lies there as it is, with nothing attached."""
+        inside = [*self.attention.named_children(), *self.mlp.named_children()]
+        return all(is_plain(module) for name, module in inside if name.endswith("_proj"))
 
     def _attend(
         self,

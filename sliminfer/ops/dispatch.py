@@ -38,6 +38,8 @@ _KERNEL_FILES = {
     "block_scores": "block_scores",
     "decode_attention": "decode_attention",
     "sparse_attention": "sparse_attention",
+    "append_rotated": "kept_attention",
+    "attend_row": "kept_attention",
 }
 _REFERENCE: dict[str, Callable[..., Any]] = {
     op: getattr(block_rows if op == "sparse_attention" else reference, op) for op in _KERNEL_FILES
@@ -169,6 +171,20 @@ def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) 
 def sparse_attention(query: Tensor, keys: Tensor, values: Tensor, table: Tensor, block: int, scale: float) -> Tensor:
     """See `block_rows.sparse_attention`."""
     out: Tensor = _run("sparse_attention", query, keys, values, table, block, scale)
+    return out
+
+
+def append_rotated(
+    query: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor, store: Tensor, row: Tensor
+) -> Tensor:
+    """See `reference.append_rotated`."""
+    rotated: Tensor = _run("append_rotated", query, key, value, cos, sin, store, row)
+    return rotated
+
+
+def attend_row(query: Tensor, store: Tensor, row: Tensor, scale: float) -> Tensor:
+    """See `reference.attend_row`."""
+    out: Tensor = _run("attend_row", query, store, row, scale)
     return out
 
 

@@ -229,3 +229,40 @@ def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) 
     packed = query.reshape(1, kv_heads, -1, query.shape[-1])
     out = F.scaled_dot_product_attention(packed, keys[None], values[None], scale=scale)
     return out.reshape(query.shape)
+
+
+# What a layer's row of the table holds: the address of its buffer, tokens that have room there, tokens held.
+ADDRESS, ROOM, HELD = range(3)
+
+
+def append_rotated(
+    query: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor, store: Tensor, row: Tensor
+) -> Tensor:
+    """Rotates one token's queries and key as `apply_rope`, and puts its key and value behind what a buffer holds.
+
+    Args:
+        query: `[q_heads, head_dim]`, overwritten.
+        key, value: `[kv_heads, head_dim]`; the key may be overwritten.
+        cos, sin: `[rotary_dim]`.
+        store: the buffer `[2, kv_heads, room, head_dim]`, dense, with room for the token.
+        row: its row of the table, int64 `[4]`, see `ADDRESS`, `ROOM` and `HELD`; read where the tensors are.
+
+    Returns:
+        `query`.
+    """
+    apply_rope(query[None], key[None], cos[None], sin[None])
+    place = row[HELD : HELD + 1]
+    store[0].index_copy_(1, place, key[:, None])
+    store[1].index_copy_(1, place, value[:, None])
+    return query
+
+
+def attend_row(query: Tensor, store: Tensor, row: Tensor, scale: float) -> Tensor:
+    """`decode_attention` over what a buffer holds and the token that `append_rotated` has put behind it.
+
+    Args:
+        query: `[q_heads, head_dim]`, after RoPE.
+        store, row: as in `append_rotated`.
+    """
+    keys, values = store[:, :, : int(row[HELD]) + 1]
+    return decode_attention(query, keys, values, scale)

@@ -2,7 +2,7 @@
 
 A script of its own, run as `python compile_kernels.py 90`, because a process that interprets Triton cannot
 compile it. Prints one JSON list: kernel, case, shared memory in bytes, registers, spill bytes and which
-matrix instructions the machine code holds.
+matrix instructions the machine code holds, and how wide its widest load from global memory is.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from sliminfer.kernels import (  # noqa: E402
     block_scores,
     decode_attention,
+    kept_attention,
     rms_norm_residual,
     rope,
     sparse_attention,
@@ -45,7 +46,7 @@ def cases(capability: int) -> Iterator[Case]:
     Every launch configuration that models in bf16 and fp32 lead to on `capability`, with the widest shape it serves.
     """
     lists = {"list_ptr": "*i32", "count_ptr": "*i32"}
-    stats = {"best_ptr": "*fp32", "mass_ptr": "*fp32", "total_ptr": "*fp32", "block_ptr": "*i64"}
+    stats = {"best_ptr": "*fp32", "mass_ptr": "*fp32", "total_ptr": "*fp32", "block_ptr": "*i64", "row_ptr": "*i64"}
     for dtype, norms, ropes, dims, windows in (
         (torch.bfloat16, ((128, False), (896, True), (4096, True), (8192, True)), ((14, 32), (32, 64)), (64, 128),
          (7, 28, 256)),
@@ -69,6 +70,12 @@ def cases(capability: int) -> Iterator[Case]:
             for block in (64, 128) if dim == 128 and dtype == torch.bfloat16 else (128,):
                 config = {**sparse_attention.launch_config(block, dim, dtype, capability), "dtype": dtype}
                 yield "sparse", f"{name} {dim} blocks of {block}", sparse_attention.sparse_kernel, config, lists
+            config = {**kept_attention.append_config(dim // 2, dim), "dtype": dtype}
+            yield "row_append", f"{name} {dim}", kept_attention.append_kernel, config, stats
+            config = {**decode_attention.launch_config(7, dim, dtype), "dtype": dtype}
+            yield "row_split", f"{name} {dim}", kept_attention.row_split_kernel, config, stats
+            config = {**kept_attention.row_merge_config(dim, int(config["TILE"])), "dtype": dtype}
+            yield "row_merge", f"{name} {dim}", kept_attention.row_merge_kernel, config, stats
         for rows in windows:
             causal = rows > 7  # one decoded query sees every unit
             config = {**block_scores.launch_config(rows, 128, dtype), "CAUSAL": causal, "dtype": dtype}
@@ -109,7 +116,7 @@ def tool(name: str) -> str:
 
 
 def inspect(kernel: Any) -> dict[str, Any]:
-    """Registers, spills and matrix instructions in the machine code of a compiled kernel."""
+    """Registers, spills, matrix instructions and the widest load in bits in the machine code of a compiled kernel."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(kernel.asm["cubin"])
         file.flush()
@@ -125,6 +132,7 @@ def inspect(kernel: Any) -> dict[str, Any]:
         "spilled": len(re.findall(r"\b(?:STL|LDL)\b", code)),
         "stack": counted["stack"],
         "matrix": sorted(set(re.findall(r"\b(HGMMA|HMMA)\b", code))),
+        "widest": max(map(int, re.findall(r"\b(?:LDG|LDGSTS)\S*\.(64|128)\b", code)), default=32),
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 CAPABILITIES = (80, 89, 90)
 # Bytes of shared memory that one program may use: A100, L4 and RTX 40, H100 and H200.
 SHARED_LIMIT = {80: 166_912, 89: 101_376, 90: 232_448}
-USES_MATRIX_UNITS = ("block_mass", "block_score", "decode_split", "sparse")
+USES_MATRIX_UNITS = ("block_mass", "block_score", "decode_split", "sparse", "row_split")
 SCRIPT = Path(__file__).with_name("compile_kernels.py")
 
 
@@ -41,6 +41,7 @@ def test_every_kernel_is_compiled(capability: int) -> None:
     assert names == {
         "rms_norm", "rope", "swiglu", "unit_keys", "block_mass", "block_score", "decode_split", "decode_merge",
         "sparse",
+        "row_append", "row_split", "row_merge",
     }  # fmt: skip
 
 
@@ -63,3 +64,8 @@ def test_products_run_on_matrix_units(capability: int) -> None:
             assert kernel["matrix"] == ["HGMMA"]
         else:
             assert kernel["matrix"] == ["HMMA"]
+
+
+def test_keys_at_an_address_from_memory_are_loaded_sixteen_bytes_at_once(capability: int) -> None:
+    """The compiler knows nothing of such an address: without being told it would load two bytes at a time."""
+    assert {kernel["widest"] for kernel in compiled(capability) if kernel["kernel"] == "row_split"} == {128}
