@@ -54,7 +54,8 @@ class BlockSelector(Selector):
         ranked = self.score(view).to(device)
         scores = torch.full((len(self.prompt.blocks),), math.nan, device=device)
         scores[self.alive] = ranked
-        ranked.masked_fill_(self.gone[self.alive], -math.inf)
+        if self.prompt.blocks.dropped:
+            ranked.masked_fill_(self.gone[self.alive], -math.inf)
         ranked.index_fill_(0, torch.searchsorted(self.alive, self.forced), math.inf)
         return scores, torch.sort(ranked, descending=True, stable=True)
 
