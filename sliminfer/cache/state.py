@@ -14,6 +14,7 @@ class StateLayer(LinearAttentionLayer):
     """What a linear or convolutional layer remembers of the tokens that it has read, whichever those were."""
 
     whole = True  # nothing of the prompt waits elsewhere
+    in_place = False
     kept: Kept | None = None
     token_bytes = 0
     length = 0

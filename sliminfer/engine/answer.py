@@ -70,7 +70,7 @@ def check_cache(loop: LayerLoop, cache: SlimCache, sequence: Sequence, most: int
     """
     if sequence.revives:
         raise NoGraph("the method brings tokens back")
-    if not all(getattr(layer, "in_place", False) for layer in cache.layers):
+    if not all(layer.in_place for layer in cache.layers):
         raise NoGraph("the decode policy searches on the host")
     reach = sequence.seen + most
     if any(window is not None and window < reach for window in loop.stack.windows):

@@ -74,8 +74,9 @@ class StaticStep:
         for index in layers:
             fused, after = stack.fused[index], self._norm(index + 1)
             assert fused is not None
+            angles, store = stack.table(index, self._rows), table.stores[index]
             self._normed, self._residual, query = fused.decode(
-                self._normed, self._residual, stack.table(index, self._rows), table.stores[index], table.row(index), after
+                self._normed, self._residual, angles, store, table.row(index), after
             )
             self.queries.append(query)
         if layers.stop == stack.depth:
