@@ -77,7 +77,8 @@ class DecodeGraphs:
     def _capture(self, step: StaticStep) -> CapturedSteps:
         device = step.ids.device
         try:
-            with torch.cuda.device(device):
+            # A capture that fails may leave its own stream current: what was current comes back.
+            with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
                 return CapturedSteps(step, _capture(step, device))
         except torch.OutOfMemoryError as error:
             raise NoGraph("no memory for a CUDA graph") from error

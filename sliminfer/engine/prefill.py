@@ -88,7 +88,7 @@ class Prefill:
             kept = torch.searchsorted(call.rows.positions, selection.kept)
             self.stack.keep_tails(call, index, selection.kept)
             if not selector.revives and self.beside is None:
-                call.rows = call.rows.at(kept)
+                call.rows = call.rows.at(kept, selection.kept)
                 return selection
             chosen = torch.zeros(len(call.rows), dtype=torch.bool, device=kept.device).index_fill_(0, kept, True)
             call.rows, dropped = call.rows.split(chosen, len(kept))

@@ -12,6 +12,7 @@ from sliminfer.cache.kept import Kept
 from sliminfer.cache.store import PromptStore
 from sliminfer.engine.angles import Angles
 from sliminfer.errors import ConfigError
+from sliminfer.ops import dispatch as ops
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import PromptView, Selector
 from sliminfer.sparse.reader import SparseReader
@@ -39,16 +40,22 @@ class Rows:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def at(self, index: Tensor) -> Rows:
-        """The rows at `index`, int64 [k]."""
-        return Rows(
-            self.hidden.index_select(1, index.to(self.hidden.device)),
-            self.angles.at(index),
-            self.positions.index_select(0, index),
-        )
+    def at(self, index: Tensor, positions: Tensor | None = None) -> Rows:
+        """The rows at `index`, int64 [k]; `positions` are theirs where they are known."""
+        angles, alike = self.angles, self.angles.positions is self.positions
+        if positions is None:
+            positions = self.positions.index_select(0, index)
+        tables = {each.device for table in angles.tables for each in table}
+        if torch.is_grad_enabled() or len(angles.tables) > 1 or tables != {self.hidden.device}:
+            return Rows(self.hidden.index_select(1, index.to(self.hidden.device)), angles.at(index), positions)
+        hidden, cos, sin = ops.take_rows(self.hidden, *angles.tables[0], index.to(self.hidden.device))
+        turned = positions if alike else angles.positions.index_select(0, index)
+        return Rows(hidden, Angles(((cos, sin),), turned), positions)
 
     def with_hidden(self, hidden: Tensor) -> Rows:
         """The same tokens, or the last of them, with their states after a layer [1, k, hidden]."""
+        if hidden.shape[1] == len(self):
+            return Rows(hidden, self.angles, self.positions)
         last = slice(-hidden.shape[1], None)
         return Rows(hidden, self.angles.between(last), self.positions[last])
 

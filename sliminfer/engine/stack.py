@@ -238,9 +238,10 @@ class Stack:
         tails, sequence = call.tails, call.sequence
 
         def keys() -> Tensor:
-            held, found = sequence.store.keys(index), sequence.key_positions(index)
+            held = sequence.store.keys(index)
             if held.shape[1] == len(alive):
                 return held
+            found = sequence.key_positions(index)
             return held.index_select(1, torch.searchsorted(found, alive).to(held.device))
 
         return Attention(lambda window: self.queries(index, tails[index], window), keys, self.softmax(index))

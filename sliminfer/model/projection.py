@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sliminfer.model.families import FAMILIES
 from sliminfer.model.families.base import Family
 from sliminfer.model.fused import is_known_norm
-from sliminfer.ops.dispatch import rms_norm
+from sliminfer.ops.dispatch import apply_rope, rms_norm, runs_triton
 from sliminfer.ops.linear import is_plain
 
 
@@ -82,6 +82,19 @@ def _normed(layer: nn.Module, family: Family, hidden: Tensor) -> Tensor:
     return states
 
 
+def _turns_at_once(family: Family, states: Tensor) -> bool:
+    return family.fused is not None and runs_triton("apply_rope", states.device) and not torch.is_grad_enabled()
+
+
+def _each_head(norm: nn.Module, heads: Tensor) -> Tensor:
+    """`norm` of each head [1, tokens, heads, head_dim], in one launch where a GPU has one for it."""
+    if runs_triton("rms_norm", heads.device) and is_known_norm(norm) and not torch.is_grad_enabled():
+        module: Any = norm
+        return rms_norm(heads, module.weight, module.variance_epsilon)
+    normed: Tensor = norm(heads)
+    return normed
+
+
 def _columns(linear: Any, states: Tensor, start: int, width: int) -> Tensor:
     """`width` of the outputs of `linear` from `start` on, without computing the others where it is a plain one."""
     if not is_plain(linear):
@@ -98,11 +111,14 @@ def _heads(attention: Any, family: Family, flat: Tensor, norm: str, cos: Tensor,
         flat = getattr(attention, norm)(flat)
     heads = flat.view(*flat.shape[:-1], -1, attention.head_dim)
     if place == "heads":
-        heads = getattr(attention, norm)(heads)
+        heads = _each_head(getattr(attention, norm), heads)
     states = heads.transpose(1, 2)
     if place == "rows":
         states = getattr(attention, norm)(states)
-    if family.rotates(attention):
+    if family.rotates(attention) and _turns_at_once(family, states):
+        # In one launch, over what a projection has just made.
+        apply_rope(states[0].transpose(0, 1), states[0, :0].transpose(0, 1), cos[0], sin[0])
+    elif family.rotates(attention):
         states = family.rotate(attention, states, cos.to(states.device), sin.to(states.device))
     if place == "rotated":
         states = getattr(attention, norm)(states)

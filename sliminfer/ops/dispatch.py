@@ -38,6 +38,8 @@ _KERNEL_FILES = {
     "block_scores": "block_scores",
     "decode_attention": "decode_attention",
     "sparse_attention": "sparse_attention",
+    "choose_blocks": "choose_blocks",
+    "take_rows": "take_rows",
     "append_rotated": "kept_attention",
     "attend_row": "kept_attention",
 }
@@ -172,6 +174,32 @@ def sparse_attention(query: Tensor, keys: Tensor, values: Tensor, table: Tensor,
     """See `block_rows.sparse_attention`."""
     out: Tensor = _run("sparse_attention", query, keys, values, table, block, scale)
     return out
+
+
+def choose_blocks(
+    first: Tensor,
+    second: Tensor,
+    best: Tensor,
+    alive: Tensor,
+    marks: Tensor,
+    budget: int,
+    size: int,
+    tokens: int,
+    carry: float,
+    ahead: float,
+    behind: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See `reference.choose_blocks`."""
+    chosen: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = _run(
+        "choose_blocks", first, second, best, alive, marks, budget, size, tokens, carry, ahead, behind
+    )
+    return chosen
+
+
+def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """See `reference.take_rows`."""
+    taken: tuple[Tensor, Tensor, Tensor] = _run("take_rows", hidden, cos, sin, index)
+    return taken
 
 
 def append_rotated(

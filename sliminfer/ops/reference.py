@@ -214,6 +214,80 @@ def _hidden(
     return (last_token > torch.arange(tokens - window, tokens, device=device)[:, None]).repeat(group, 1)
 
 
+# In this order they carry a score fifteen blocks far on either side, each block's share being that of its distance.
+_STRIDES = (1, 2, 4, 8)
+# What `choose_blocks` is told of a block: it is kept whatever its score, or it goes last.
+FORCED, LAST = 1, 2
+
+
+def spread(scores: Tensor, ahead: float, behind: float) -> Tensor:
+    """The best of each block's score and what blocks up to fifteen away lend it, fp32 `[blocks]`, none negative.
+
+    A block lends those that come after it `ahead`, and those before it `behind`, to the power of their distance.
+    """
+    if not ahead and not behind:
+        return scores
+    for stride in _STRIDES:
+        if stride < len(scores):
+            after = F.pad(scores * ahead**stride, (stride, -stride))
+            before = F.pad(scores * behind**stride, (-stride, stride))
+            scores = torch.maximum(scores, torch.maximum(after, before))
+    return scores
+
+
+def choose_blocks(
+    first: Tensor,
+    second: Tensor,
+    best: Tensor,
+    alive: Tensor,
+    marks: Tensor,
+    budget: int,
+    size: int,
+    tokens: int,
+    carry: float,
+    ahead: float,
+    behind: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """A prune step's choice among blocks from their scores by two layers.
+
+    A block counts as the better of the two, as what its neighbours lend it (`spread`; those kept by force lend nothing)
+    or as `carry` of its `best` so far.
+
+    Args:
+        first, second: fp32 `[blocks]`, finite, not negative, 0 for blocks that are gone.
+        best: what the step before left, fp32 `[blocks]`.
+        alive: ascending ids of the blocks that are not gone, int64 `[alive]`, the prompt's last block among them.
+        marks: `FORCED`, `LAST` or 0, int32 `[blocks]`; the last block is forced.
+        budget: blocks to keep; ties go to the lower block.
+        size, tokens: of a block, and of the prompt, whose last block may be partial.
+
+    Returns:
+        Ascending ids of the blocks kept, int64 `[budget]`; the positions in them, int64; what each block counts as,
+        fp32 `[blocks]`, NaN for those that were gone; the next step's `best`, whose values for blocks that are gone
+        mean nothing; and the lowest value kept, infinite where forced blocks alone are, fp32 scalar.
+    """
+    found = torch.maximum(first, second)
+    near = spread(found.masked_fill(marks == FORCED, 0.0), ahead, behind)
+    now = torch.maximum(torch.maximum(found, near), carry * best)
+    scores = torch.full_like(now, torch.nan).index_copy_(0, alive, now[alive])
+    marked = marks[alive]
+    ranked = now[alive].masked_fill(marked == LAST, -torch.inf).masked_fill_(marked == FORCED, torch.inf)
+    order = torch.sort(ranked, descending=True, stable=True)
+    kept = alive[order.indices[:budget].sort().values]
+    positions = (kept[:, None] * size + torch.arange(size, device=kept.device)).flatten()
+    missing = len(first) * size - tokens
+    return kept, positions[: len(positions) - missing], scores, now, order.values[budget - 1]
+
+
+def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows at `index` of each, int64 `[k]`.
+
+    Args:
+        hidden, cos, sin: `[1, n, columns]`, each of its own width, the tables of one.
+    """
+    return hidden.index_select(1, index), cos.index_select(1, index), sin.index_select(1, index)
+
+
 def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
     """Attention of one decoded token over everything resident: block slots in any order, then the tail.
 

@@ -9,20 +9,20 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from sliminfer.errors import ConfigError
-from sliminfer.ops.dispatch import block_scores, unit_keys
+from sliminfer.ops.dispatch import block_scores, choose_blocks, runs_triton, unit_keys
+from sliminfer.ops.reference import FORCED, LAST, spread
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.flops import Scoring
 from sliminfer.schedule.presets import DEFAULT_PRESET
-from sliminfer.selectors.base import Attention, PromptView, PruneView, read_knobs
+from sliminfer.selectors.base import Attention, PromptView, PruneView, Selection, read_knobs
 from sliminfer.selectors.blockwise import BlockSelector
 from sliminfer.selectors.options import check_share
 
-# In this order they carry a score fifteen blocks far on either side, each block's share being that of its distance.
-_STRIDES = (1, 2, 4, 8)
+# Of more blocks, 128K tokens of the usual size, the choice is made launch by launch on a GPU too.
+_MOST_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,36 @@ class SlimInfer(BlockSelector):
         super().__init__(config, prompt)
         self.options: Any = read_knobs(self.knobs, config)
         self._best = torch.zeros(len(prompt.blocks))
+        self._marks = torch.zeros(len(prompt.blocks), dtype=torch.int32)
+        self._marks[self.gone], self._marks[self.forced] = LAST, FORCED
+        self._owners: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def scorings(cls, config: SlimConfig, blocks: BlockMap, alive: int) -> tuple[Scoring, ...]:
         read = {"previous": (False,), "own": (True,), "both": (False, True)}[config.score_layer]
         return tuple(Scoring(cls.query_window(config, blocks), alive, projected) for projected in read)
+
+    def select(self, view: PruneView) -> Selection | None:
+        blocks, device = self.prompt.blocks, view.alive.device
+        budget = blocks.kept(view.step)
+        at_once = runs_triton("choose_blocks", device) and len(blocks) <= _MOST_AT_ONCE
+        if budget >= len(self.alive) or not at_once:
+            return super().select(view)
+        found = [self.by_layer(view, layer).to(device) for layer in view.layers]
+        self._marks = self._marks.to(device, non_blocking=True)
+        self.alive, kept, scores, self._best, lowest = choose_blocks(
+            found[0],
+            found[-1],
+            self._best.to(device, non_blocking=True),
+            self.alive.to(device, non_blocking=True),
+            self._marks,
+            budget,
+            blocks.block_size,
+            blocks.tokens,
+            self.options.carry,
+            *self._lending(),
+        )
+        return Selection(kept, scores, lowest if budget > len(blocks.forced) else None)
 
     def score(self, view: PruneView) -> Tensor:
         device = view.alive.device
@@ -96,7 +121,7 @@ class SlimInfer(BlockSelector):
         return block_scores(
             queries,
             units,
-            (view.alive[::unit] // self.config.block_size).to(units.device),
+            self._owner(view.alive).to(units.device),
             len(self.prompt.blocks),
             scale=1.0 / math.sqrt(queries.shape[-1]),
             aggregate=self.config.aggregate,
@@ -105,20 +130,24 @@ class SlimInfer(BlockSelector):
             softmax=layer.softmax,
         )
 
-    def spread(self, scores: Tensor) -> Tensor:
-        """The best of each block's score and what its neighbours lend it, fp32 [blocks]."""
-        ahead, behind = (
+    def _owner(self, alive: Tensor) -> Tensor:
+        """The block of each unit of the tokens at `alive`, int64 [units]; both layers of a step have the same."""
+        if self._owners is None or self._owners[0] is not alive:
+            self._owners = alive, alive[:: self.config.unit_size] // self.config.block_size
+        return self._owners[1]
+
+    def _lending(self) -> tuple[float, float]:
+        """What a block lends the next one and the one before it, of its score."""
+        after, before = (
             0.5 ** (self.config.block_size / length) if length else 0.0
             for length in (self.options.half_life_after, self.options.half_life_before)
         )
-        if not ahead and not behind:
-            return scores
-        for stride in _STRIDES:
-            if stride < len(scores):
-                after = pad(scores * ahead**stride, (stride, -stride))
-                before = pad(scores * behind**stride, (-stride, stride))
-                scores = torch.maximum(scores, torch.maximum(after, before))
-        return scores
+        return after, before
+
+    def spread(self, scores: Tensor) -> Tensor:
+        """The best of each block's score and what its neighbours lend it, fp32 [blocks]."""
+        ahead, behind = self._lending()
+        return spread(scores, ahead, behind)
 
     @classmethod
     def published(cls, layers: int) -> SlimConfig:

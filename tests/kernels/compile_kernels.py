@@ -26,12 +26,14 @@ sys.path.insert(0, str(ROOT))
 
 from sliminfer.kernels import (  # noqa: E402
     block_scores,
+    choose_blocks,
     decode_attention,
     kept_attention,
     rms_norm_residual,
     rope,
     sparse_attention,
     swiglu,
+    take_rows,
     unit_keys,
 )
 
@@ -56,6 +58,8 @@ def cases(capability: int) -> Iterator[Case]:
         for columns, add in norms:
             config = {**rms_norm_residual.launch_config(columns), "ADD": add, "dtype": dtype}
             yield "rms_norm", f"{name} {columns} add={add}", rms_norm_residual.rms_norm_kernel, config, {}
+            config = {**take_rows.launch_config(columns, 128), "dtype": dtype}
+            yield "take_rows", f"{name} {columns}", take_rows.take_kernel, config, {"index_ptr": "*i64"}
         for heads, half in ropes:
             config = {**rope.launch_config(heads, half), "dtype": dtype}
             yield "rope", f"{name} {heads}x{half}", rope.rope_kernel, config, {}
@@ -86,6 +90,12 @@ def cases(capability: int) -> Iterator[Case]:
                 yield "block_score", f"{name} {rows} rows mean={mean}", block_scores.score_kernel, case, types
 
 
+    for blocks in (128, choose_blocks.MOST_BLOCKS):
+        config = {**choose_blocks.launch_config(blocks, 32, 15), "dtype": torch.float32}
+        ids = {"alive_ptr": "*i64", "marks_ptr": "*i32", "kept_ptr": "*i64", "positions_ptr": "*i64"}
+        yield "choose_blocks", f"float32 {blocks}", choose_blocks.choose_kernel, config, ids
+
+
 def compile_case(function: Any, values: dict[str, Any], types: dict[str, str], capability: int) -> Any:
     """The kernel as `capability` would run it, with pointers and strides aligned as real tensors have them."""
     values = dict(values)
@@ -99,7 +109,7 @@ def compile_case(function: Any, values: dict[str, Any], types: dict[str, str], c
         elif name.endswith("_ptr"):
             signature[name] = types.get(name, TYPES[dtype])
             attributes[(index,)] = [["tt.divisibility", 16]]
-        elif name in ("eps", "scale_log2"):
+        elif name in ("eps", "scale_log2", "carry", "ahead", "behind"):
             signature[name] = "fp32"
         else:
             signature[name] = "i32"

@@ -109,6 +109,37 @@ def test_decode_attention(draw: Draw, tokens: int, heads: int, kv_heads: int, di
     assert error(out, oracle.decode_attention(query, keys, values, dim**-0.5)) < BOUND
 
 
+@pytest.mark.parametrize("held", [0, 999, 32_767, 131_071])
+@pytest.mark.parametrize(("heads", "kv_heads", "dim"), [(32, 8, 128), (14, 2, 64), (12, 2, 128)])
+def test_attention_over_what_a_row_names(
+    draw: Draw, held: int, heads: int, kv_heads: int, dim: int, monkeypatch: Any
+) -> None:
+    query, store = draw(heads, dim), draw(2, kv_heads, held + 9, dim)
+    row = torch.tensor([store.data_ptr(), held + 9, held, 0], device="cuda")
+    key, value, angles = draw(kv_heads, dim), draw(kv_heads, dim), draw(dim).float()
+    cos, sin = angles.cos().bfloat16(), angles.sin().bfloat16()
+    ops.append_rotated(query, key.clone(), value, cos, sin, store, row)
+    with poisoned(monkeypatch):
+        out = ops.attend_row(query, store, row, dim**-0.5)
+    keys, values = store[:, :, : held + 1]
+    assert error(keys[:, held], oracle.rope(key[None], cos[None], sin[None])[0]) < BOUND
+    assert torch.equal(values[:, held], value)
+    assert error(out, oracle.decode_attention(query, keys, values, dim**-0.5)) < BOUND
+
+
+@pytest.mark.parametrize(("blocks", "budget"), [(256, 40), (4096, 700)])
+def test_the_choice_among_many_blocks(blocks: int, budget: int) -> None:
+    draw = Draw(33, torch.float32, torch.device("cuda"))
+    first, second, best = (draw(blocks).abs() for _ in range(3))
+    marks = torch.zeros(blocks, dtype=torch.int32, device="cuda")
+    marks[0] = marks[-1] = 1
+    arguments = (first, second, best, torch.arange(blocks, device="cuda"), marks, budget, 32, blocks * 32 - 5)
+    found = ops.choose_blocks(*arguments, 1.0, 0.5, 0.0625)
+    wanted = reference.choose_blocks(*arguments, 1.0, 0.5, 0.0625)
+    for ours, plain in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, plain)
+
+
 def test_fp32_products_are_not_rounded_to_tf32() -> None:
     draw = Draw(32, torch.float32, torch.device("cuda"))
     query, keys, values = draw(32, 128), draw(8, 5000, 128), draw(8, 5000, 128)

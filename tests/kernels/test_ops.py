@@ -59,6 +59,7 @@ def test_an_unknown_choice_names_the_known_ones() -> None:
 def test_every_operation_has_a_kernel_of_the_same_result(draw: Draw) -> None:
     owner = torch.arange(40) // 16
     query, key = draw(5, 2, 32), draw(5, 1, 32)
+    marks = torch.tensor([1, 0, 0, 0, 2, 0, 0, 0, 1]).int()
     store, angles = draw(2, 2, 48, 32), draw(2, 32)
     row = torch.tensor([store.data_ptr(), 48, 40, 0])
     calls: dict[str, tuple[Any, ...]] = {
@@ -69,9 +70,13 @@ def test_every_operation_has_a_kernel_of_the_same_result(draw: Draw) -> None:
         "unit_keys": (draw(2, 21, 32), 4),
         "block_scores": (draw(4, 3, 32), draw(2, 40, 32), owner, 3, 0.2, "max"),
         "decode_attention": (draw(4, 32), draw(2, 40, 32), draw(2, 40, 32), 0.2),
+        "choose_blocks": (
+            draw(9).abs(), draw(9).abs(), draw(9).abs(), torch.arange(9), marks, 5, 4, 34, 1.0, 0.7, 0.3,
+        ),
+        "take_rows": (draw(1, 6, 32), draw(1, 6, 8), draw(1, 6, 8), torch.tensor([1, 2, 5])),
         "append_rotated": (draw(4, 32), draw(2, 32), draw(2, 32), angles[0], angles[1], store, row),
         "attend_row": (draw(4, 32), store, row, 0.2),
-    }
+    }  # fmt: skip
     assert set(calls) == set(ops._KERNEL_FILES)
     for name, arguments in calls.items():
         copies = [x.clone() if isinstance(x, torch.Tensor) else x for x in arguments]
@@ -245,6 +250,10 @@ EVERY_OPERATION: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "unit_keys": (ops.unit_keys, ((2, 21, 32), 4)),
     "block_scores": (ops.block_scores, ((4, 3, 32), (2, 40, 32), (40,), 3, 0.2, "max")),
     "decode_attention": (ops.decode_attention, ((4, 32), (2, 40, 32), (2, 40, 32), 0.2)),
+    "choose_blocks": (
+        ops.choose_blocks, ((9,), (9,), (9,), (9,), (9,), 5, 4, 34, 1.0, 0.7, 0.3)
+    ),
+    "take_rows": (ops.take_rows, ((1, 6, 32), (1, 6, 8), (1, 6, 8), (3,))),
     "append_rotated": (ops.append_rotated, ((4, 32), (2, 32), (2, 32), (32,), (32,), (2, 2, 48, 32), (4,))),
     "attend_row": (ops.attend_row, ((4, 32), (2, 2, 48, 32), (4,), 0.2)),
 }
