@@ -70,6 +70,9 @@ def test_every_operation_has_a_kernel_of_the_same_result(draw: Draw) -> None:
         "unit_keys": (draw(2, 21, 32), 4),
         "block_scores": (draw(4, 3, 32), draw(2, 40, 32), owner, 3, 0.2, "max"),
         "decode_attention": (draw(4, 32), draw(2, 40, 32), draw(2, 40, 32), 0.2),
+        "sparse_attention": (
+            draw(4, 40, 32), draw(2, 40, 32), draw(2, 40, 32), torch.ones(2, 2, 2, dtype=torch.bool).tril(), 32, 0.2,
+        ),
         "choose_blocks": (
             draw(9).abs(), draw(9).abs(), draw(9).abs(), torch.arange(9), marks, 5, 4, 34, 1.0, 0.7, 0.3,
         ),
@@ -80,7 +83,7 @@ def test_every_operation_has_a_kernel_of_the_same_result(draw: Draw) -> None:
     assert set(calls) == set(ops._KERNEL_FILES)
     for name, arguments in calls.items():
         copies = [x.clone() if isinstance(x, torch.Tensor) else x for x in arguments]
-        wanted = getattr(reference, name)(*copies)
+        wanted = ops._REFERENCE[name](*copies)
         with ops.use_kernels("triton"):
             found = getattr(ops, name)(*arguments)
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
@@ -254,6 +257,7 @@ EVERY_OPERATION: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ops.choose_blocks, ((9,), (9,), (9,), (9,), (9,), 5, 4, 34, 1.0, 0.7, 0.3)
     ),
     "take_rows": (ops.take_rows, ((1, 6, 32), (1, 6, 8), (1, 6, 8), (3,))),
+    "sparse_attention": (ops.sparse_attention, ((4, 40, 32), (2, 40, 32), (2, 40, 32), (2, 2, 2), 32, 0.2)),
     "append_rotated": (ops.append_rotated, ((4, 32), (2, 32), (2, 32), (32,), (32,), (2, 2, 48, 32), (4,))),
     "attend_row": (ops.attend_row, ((4, 32), (2, 2, 48, 32), (4,), 0.2)),
 }
