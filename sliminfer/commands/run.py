@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    document: Annotated[Path, typer.Option(help="The document: text, Markdown, PDF, Word, EPUB, HTML, code, ...")],
+    document: Annotated[Path, typer.Option(help="The document: text, Markdown, PDF, Office, EPUB, HTML, code, ...")],
     question: Annotated[list[str], typer.Option(help="What to ask about it; may be given several times.")],
     model: options.Model = "demo",
     draft: options.Draft = None,

@@ -16,9 +16,9 @@ class Document:
 
     text: Unicode with `\\n` line ends and no control character but `\\n` and `\\t`.
     name: the file's base name, safe to show (no path, no control character, at most 80 characters).
-    kind: text, markdown, rst, html, pdf, docx, epub, csv, json or code.
-    encoding: codec the bytes were decoded with; None for container formats (pdf, docx, epub).
-    pages: page count of a PDF, else None.
+    kind: text, markdown, rst, html, pdf, docx, pptx, xlsx, odt, rtf, epub, csv, notebook, json or code.
+    encoding: codec the bytes were decoded with; None for formats that say it themselves, such as pdf and docx.
+    pages: pages of a PDF, or slides of a show; else None.
     characters: len(text).
     warnings: sentences about what was lost or guessed on the way.
     page_starts: where each page begins in the text, for formats that have pages.
@@ -40,8 +40,8 @@ class DocumentLimits:
 
     max_bytes: size of the upload.
     max_characters: length of the text that comes out; 4 million is about a million tokens.
-    max_pages: pages of a PDF.
-    max_expanded_bytes: bytes unpacked from the parts of a docx or epub that are read.
+    max_pages: pages of a PDF, slides of a show.
+    max_expanded_bytes: bytes unpacked from the parts of a zip, such as a docx, that are read.
     max_elements: elements of the XML in them.
     seconds, memory_bytes: wall and CPU time, and address space; enforced by `parse_document_safely` only.
     """

@@ -8,7 +8,6 @@ _OCR = "run it through OCR and upload the text"
 _UNPACK = "unpack it and upload the document inside"
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office file, or one with a password", _EXPORT),
-    (b"{\\rtf", "an RTF file", _EXPORT),
     (b"\x89PNG", "an image", _OCR),
     (b"\xff\xd8\xff", "an image", _OCR),
     (b"GIF89a", "an image", _OCR),
@@ -36,9 +35,9 @@ def refuse_known(upload: Upload) -> None:
 def _refused_zip(upload: Upload) -> DocumentError:
     name, members = upload.name, upload.members
     if any(member.startswith("xl/") for member in members):
-        return DocumentError(f"'{name}' is a spreadsheet, which is not supported: save the sheet as .csv.")
+        return DocumentError(f"'{name}' is a spreadsheet of a kind that is not supported: save it as .xlsx or .csv.")
     if any(member.startswith("ppt/") for member in members):
-        return DocumentError(f"'{name}' is a slide show, which is not supported: export it as PDF.")
+        return DocumentError(f"'{name}' is a slide show of a kind that is not supported: save it as .pptx or PDF.")
     if "content.xml" in members:
-        return DocumentError(f"'{name}' is an OpenDocument file, which is not supported: {_EXPORT}.")
+        return DocumentError(f"'{name}' is OpenDocument but no text, which is not supported: {_EXPORT}.")
     return DocumentError(f"'{name}' is an archive: {_UNPACK}.")

@@ -1,6 +1,7 @@
 """Real files made in memory: the documents that the tests and the fuzzer read, change and break."""
 
 import io
+import json
 import zipfile
 import zlib
 
@@ -137,6 +138,96 @@ def chapter(*paragraphs: str) -> str:
     )
 
 
+RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+
+
+def relations(targets: dict[str, tuple[str, str]]) -> str:
+    """A part's relations: kind and target by id."""
+    found = "".join(
+        f'<Relationship Id="{identity}" Type="{RELATIONS}/{kind}" Target="{target}"/>'
+        for identity, (kind, target) in targets.items()
+    )
+    return f'<?xml version="1.0"?><Relationships>{found}</Relationships>'
+
+
+def sheets(*tables: list[list[str]], cells: str = "", formats: str = "") -> bytes:
+    """An Excel file whose cells name shared texts; `cells` is XML of a last row of the last sheet."""
+    texts = list(dict.fromkeys(value for table in tables for row in table for value in row))
+    parts: dict[str, str | bytes] = {}
+    places = {text: place for place, text in enumerate(texts)}
+    for number, table in enumerate(tables, start=1):
+        lines = ("".join(f'<c t="s"><v>{places[value]}</v></c>' for value in row) for row in table)
+        rows = "".join(f"<row>{line}</row>" for line in lines)
+        last = f"<row>{cells}</row>" if number == len(tables) else ""
+        parts[f"xl/worksheets/sheet{number}.xml"] = f"<worksheet><sheetData>{rows}{last}</sheetData></worksheet>"
+    named = "".join(f'<sheet name="Sheet {n}" sheetId="{n}" r:id="r{n}"/>' for n in range(1, len(tables) + 1))
+    targets = {f"r{n}": ("worksheet", f"worksheets/sheet{n}.xml") for n in range(1, len(tables) + 1)}
+    others = {"s": ("sharedStrings", "/xl/sharedStrings.xml"), "t": ("styles", "styles.xml")}
+    return zipped(
+        parts
+        | {
+            "xl/workbook.xml": f'<workbook xmlns:r="{RELATIONS}"><sheets>{named}</sheets></workbook>',
+            "xl/_rels/workbook.xml.rels": relations(targets | others),
+            "xl/sharedStrings.xml": f"<sst>{''.join(f'<si><r><t>{text}</t></r></si>' for text in texts)}</sst>",
+            "xl/styles.xml": formats or "<styleSheet/>",
+        }
+    )
+
+
+def slides(shows: list[list[str]], notes: str = "") -> bytes:
+    """A PowerPoint file of slides with paragraphs, told in reverse of their numbers; the first has `notes`."""
+    count = len(shows)
+    order = "".join(f'<p:sldId id="{256 + n}" r:id="r{count - n}"/>' for n in range(count))
+    parts: dict[str, str | bytes] = {
+        "ppt/presentation.xml": f"<p:presentation><p:sldIdLst>{order}</p:sldIdLst></p:presentation>",
+        "ppt/_rels/presentation.xml.rels": relations(
+            {f"r{n}": ("slide", f"slides/slide{n}.xml") for n in range(1, count + 1)}
+        ),
+    }
+    for place, paragraphs in enumerate(shows):
+        body = "".join(f"<a:p><a:r><a:t>{text}</a:t></a:r></a:p>" for text in paragraphs)
+        parts[f"ppt/slides/slide{count - place}.xml"] = f"<p:sld>{body}</p:sld>"
+    if notes:
+        target = relations({"n": ("notesSlide", "../notesSlides/notesSlide1.xml")})
+        parts[f"ppt/slides/_rels/slide{count}.xml.rels"] = target
+        field = '<a:p><a:fld type="slidenum"><a:t>1</a:t></a:fld></a:p>'
+        parts["ppt/notesSlides/notesSlide1.xml"] = f"<p:notes><a:p><a:r><a:t>{notes}</a:t></a:r></a:p>{field}</p:notes>"
+    return zipped(parts)
+
+
+def open_document(body: str, manifest: str = "<manifest/>") -> bytes:
+    """A text of OpenDocument with the given XML; its type stands first, as it is."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text", zipfile.ZIP_STORED)
+        archive.writestr("content.xml", f"<office:text>{body}</office:text>", zipfile.ZIP_DEFLATED)
+        archive.writestr("META-INF/manifest.xml", manifest, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def rtf(text: str) -> bytes:
+    """A rich text as writers save it: bytes where they suffice, numbers with a stand-in where not."""
+    body = "".join(
+        character if character.isascii() else "".join(
+            f"\\u{int.from_bytes(pair, 'little', signed=True)}?"
+            for pair in (encoded[at : at + 2] for encoded in [character.encode("utf-16-le")]
+                         for at in range(0, len(encoded), 2))
+        )
+        for character in text
+    )  # fmt: skip
+    lines = body.replace("\n", "\\par\r\n")
+    return f"{{\\rtf1\\ansi\\ansicpg1252{{\\fonttbl{{\\f0 Courier;}}}}{{\\*\\generator x;}}\\f0 {lines}}}".encode(
+        "ascii"
+    )
+
+
+def notebook(*cells: tuple[str, str], outputs: list[dict[str, object]] | None = None) -> bytes:
+    """A Jupyter notebook of (type, source) cells; the last has `outputs`."""
+    made: list[dict[str, object]] = [{"cell_type": kind, "source": source.splitlines(True)} for kind, source in cells]
+    made[-1]["outputs"] = outputs or []
+    return json.dumps({"nbformat": 4, "metadata": {}, "cells": made}).encode()
+
+
 def zipped(members: dict[str, str | bytes]) -> bytes:
     """A zip archive of the given members, in their order."""
     out = io.BytesIO()
@@ -169,5 +260,10 @@ def one_of_each() -> dict[str, bytes]:
     files["plain.pdf"] = pdf([ENGLISH], compress=False)
     files["locked.pdf"] = locked_pdf([ENGLISH], "")
     files["letter.docx"] = word(ENGLISH.splitlines(), table)
+    files["table.xlsx"] = sheets(table, [[ENGLISH]])
+    files["talk.pptx"] = slides([[ENGLISH], ["End."]], notes="Speak up.")
+    files["letter.odt"] = open_document(f"<text:p>{ENGLISH}</text:p><text:p>End.</text:p>")
+    files["letter.rtf"] = rtf(FRENCH)
+    files["log.ipynb"] = notebook(("markdown", ENGLISH), ("code", "print(1)"))
     files["book.epub"] = epub({"a.xhtml": chapter(ENGLISH), "b.xhtml": chapter("End.")}, ["a.xhtml", "b.xhtml"])
     return files

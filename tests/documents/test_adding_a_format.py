@@ -70,7 +70,10 @@ def test_the_new_format_is_known_by_its_content_too(answers: list[object]) -> No
 
 
 def test_refusals_name_the_new_format(answers: list[object]) -> None:
-    assert answers[3] == "'a.txt' is binary, not text: upload a text, PDF, Word, EPUB, HTML or e-mail file."
+    assert answers[3] == (
+        "'a.txt' is binary, not text: upload a text, PDF, Word, PowerPoint, Excel, OpenDocument, RTF, EPUB, HTML or "
+        "e-mail file."
+    )
 
 
 def test_the_new_format_refuses_in_its_own_words(answers: list[object]) -> None:

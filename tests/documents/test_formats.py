@@ -11,8 +11,12 @@ from tests.documents import files
 def test_every_accepted_suffix_is_read() -> None:
     made = {"pdf": files.pdf([files.ENGLISH]), "docx": files.word([files.ENGLISH])}
     made["epub"] = files.epub({"a.xhtml": files.chapter(files.ENGLISH)}, ["a.xhtml"])
+    made |= {"pptx": files.slides([[files.ENGLISH]]), "xlsx": files.sheets([[files.ENGLISH]])}
+    made |= {"odt": files.open_document(f"<text:p>{files.ENGLISH}</text:p>"), "rtf": files.rtf(files.ENGLISH)}
+    made["notebook"] = files.notebook(("markdown", files.ENGLISH))
+    others = {".docm": "docx", ".pptm": "pptx", ".xlsm": "xlsx", ".ott": "odt", ".ipynb": "notebook"}
     for suffix in ACCEPTED_SUFFIXES:
-        kind = {".pdf": "pdf", ".docx": "docx", ".docm": "docx", ".epub": "epub"}.get(suffix, "")
+        kind = others.get(suffix, suffix[1:] if suffix[1:] in made else "")
         document = parse_document(made.get(kind, files.ENGLISH.encode()), f"log{suffix}")
         assert "a bell rang once, far out" in document.text.replace("\n", " ")
         assert document.characters == len(document.text)
@@ -192,3 +196,95 @@ def test_load_document_reads_a_file(tmp_path) -> None:
     path.write_bytes(files.CHINESE.encode("gb18030"))
     document = load_document(path)
     assert (document.text, document.encoding, document.name) == (files.CHINESE, "gb18030", "log.txt")
+
+
+def test_a_sheet_reads_as_it_shows() -> None:
+    formats = (
+        '<styleSheet><numFmts><numFmt numFmtId="164" formatCode="yyyy\\-mm"/>'
+        '<numFmt numFmtId="165" formatCode="0 &quot;days&quot;"/></numFmts>'
+        '<cellStyleXfs><xf numFmtId="14"/></cellStyleXfs><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/>'
+        '<xf numFmtId="164"/><xf numFmtId="165"/><xf numFmtId="22"/></cellXfs></styleSheet>'
+    )
+    cells = (
+        '<c r="B3"><f>1+1</f><v>2</v></c><c r="E3" t="b"><v>1</v></c><c r="F3" t="inlineStr"><is><t>a\n b</t></is></c>'
+        '<c r="G3" s="1"><v>45000</v></c><c r="H3" s="2"><v>45000.75</v></c><c r="I3" s="3"><v>7</v></c>'
+        '<c r="J3" s="4"><v>0.5</v></c><c r="K3" s="1"><v>1e9</v></c><c r="L3" t="s"><v>99</v></c>'
+    )
+    data = files.sheets([["x"]], [["Name", "Port"], ["Orvane", "Skeld"]], cells=cells, formats=formats)
+    document = parse_document(data, "a.xlsx")
+    assert document.kind == "xlsx"
+    assert document.text == (
+        "# Sheet 1\nx\n\n# Sheet 2\nName\tPort\nOrvane\tSkeld\n"
+        "\t2\t\t\tTRUE\ta b\t2023-03-15\t2023-03-15 18:00:00\t7\t12:00:00\t1e9"
+    )
+
+
+def test_slides_come_in_the_order_of_the_show_with_their_notes() -> None:
+    document = parse_document(files.slides([["One", "and more"], ["Two"]], notes="Speak up."), "a.pptx")
+    assert (document.kind, document.pages) == ("pptx", 2)
+    assert document.text == "Slide 1\nOne\nand more\nNotes:\nSpeak up.\n\nSlide 2\nTwo"
+    assert [document.text[start:].partition("\n")[0] for start in document.page_starts] == ["Slide 1", "Slide 2"]
+
+
+def test_slides_without_an_order_come_by_their_numbers() -> None:
+    parts = {f"ppt/slides/slide{n}.xml": f"<p><a:p><a:t>{n}</a:t></a:p></p>" for n in (10, 9)}
+    table = "<a:tbl><a:tr><a:tc><a:p><a:t>a</a:t></a:p></a:tc><a:tc><a:p><a:t>b</a:t></a:p></a:tc></a:tr></a:tbl>"
+    parts["ppt/slides/slide9.xml"] = f"<p>{table}<a:p><a:t>x</a:t><a:br/><a:t>y</a:t></a:p></p>"
+    data = files.zipped({"ppt/presentation.xml": '<p><sldId id="a"/><sldId id="b"/></p>', **parts})
+    assert parse_document(data, "a.pptx").text == "Slide 1\na\tb\nx\ny\n\nSlide 2\n10"
+
+
+def test_an_open_document_reads_as_it_shows_with_all_changes_accepted() -> None:
+    body = (
+        "<text:tracked-changes><text:p>gone</text:p></text:tracked-changes><text:h>Log</text:h>"
+        '<text:p>The <text:span>lamp</text:span>,<text:s text:c="2"/>lit<text:tab/>at<text:line-break/>nine'
+        "<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>By hand.</text:p>"
+        "<text:p>Twice.</text:p></text:note-body></text:note>.</text:p>"
+        "<text:list><text:list-item><text:p>tea</text:p></text:list-item>"
+        "<text:list-item><text:p>bread</text:p></text:list-item></text:list>"
+        "<table:table><table:table-row><table:table-cell><text:p>A</text:p></table:table-cell>"
+        "<table:table-cell><text:p>B</text:p><text:p>C</text:p></table:table-cell></table:table-row></table:table>"
+        "<text:p>End<office:annotation><text:p>remark</text:p></office:annotation>.</text:p>"
+    )
+    document = parse_document(files.open_document(body), "a.odt")
+    assert document.kind == "odt"
+    assert document.text == ("Log\n\nThe lamp,  lit\tat\nnine [By hand. Twice.].\n\ntea\nbread\n\nA\tB C\n\nEnd.")
+
+
+@pytest.mark.parametrize("text", [files.ENGLISH, files.FRENCH, files.CHINESE, files.RUSSIAN, "\U0001f600 a"])
+def test_rich_text_reads_as_it_was_written(text: str) -> None:
+    document = parse_document(files.rtf(text), "a.rtf")
+    assert document.kind == "rtf"
+    assert document.text.split("\n\n") == [line for line in text.split("\n") if line]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (rb"a\'e9\b  b\b0 c", "aé bc"),
+        (rb"{\pict 0123}{\*\unknown x}{\info{\title t}}a\~b\{\}\\", "a\u00a0b{}\\"),
+        (rb"\ansicpg932 \'82\'a0", "あ"),
+        (rb"{\uc2 \u8211 xxy}\u8212 zw", "–y—w"),
+        (rb"\trowd a\cell b\cell\row c}}}", "a\tb\nc"),
+        (rb"{{{a", "a"),
+        (rb"\ansicpg99999 \u99999999 ?a\u-4?b", "\ue0ffa\ufffcb"),
+    ],
+)
+def test_rich_text_of_many_writers(body: bytes, text: str) -> None:
+    assert parse_document(b"{\\rtf1 " + body, "a.txt").text == text
+
+
+def test_a_notebook_reads_by_its_cells() -> None:
+    outputs: list[dict[str, object]] = [
+        {"output_type": "stream", "text": ["3\n", "4\n"]},
+        {"output_type": "display_data", "data": {"image/png": "iVBOR", "text/plain": "<Figure>"}},
+        {"output_type": "error", "ename": "KeyError", "evalue": "'a'", "traceback": ["..."]},
+        {"output_type": "display_data", "data": {"image/png": "iVBOR"}},
+    ]
+    cells = (("markdown", "# Log\n\nThe lamp."), ("raw", ""), ("code", "a = 1\n\n\nprint('```')"))
+    document = parse_document(files.notebook(*cells, outputs=outputs), "a.ipynb")
+    assert document.kind == "notebook"
+    assert document.text == (
+        "# Log\n\nThe lamp.\n\n````python\na = 1\n\n\nprint('```')\n````\n\n```\n3\n4\n```\n\n"
+        "```\n<Figure>\n```\n\n```\nKeyError: 'a'\n```"
+    )

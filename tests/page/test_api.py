@@ -13,6 +13,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from tests.page.serving import LAYERS, QUESTION, Served, long_text
+from tests.page.visit import Visit
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +180,23 @@ def test_only_the_documented_endpoints_are_public(client: Client) -> None:
     assert set(endpoints) == {"/compare", "/diffusion", "/read_document", "/models"}
     for endpoint in endpoints.values():
         assert endpoint["description"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("photo.heic", bytes(range(256)) * 9, "is binary, not text: upload a text, PDF"),
+        ("a.zip", b"PK\x05\x06" + bytes(18), "is an archive: unpack it"),
+    ],
+)
+def test_a_file_of_no_known_type_is_refused_with_our_sentence(
+    page: Served, name: str, content: bytes, words: str
+) -> None:
+    visit = Visit(page.url)
+    [path] = visit.http.post(f"{page.url}gradio_api/upload", files={"files": (name, content)}).json()
+    visit.values[visit.part("upload")] = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    visit.join(visit.called("upload")).raise_for_status()
+    [told] = [message for message in visit.stream() if message["msg"] == "process_completed"]
+    assert told["success"]
+    assert words in str(told["output"])
+    assert ".docx" not in str(told["output"])

@@ -30,7 +30,7 @@ def add(site: Site) -> None:
     """Add the endpoints /read_document and /models to the page being built."""
 
     def read_document(file: gr.FileData) -> dict[str, Any]:
-        """The text of an uploaded file: PDF, Word, EPUB, HTML, Markdown, CSV, JSON, source code or plain text.
+        """The text of an uploaded file: PDF, Office, OpenDocument, RTF, EPUB, HTML, a notebook, code or plain text.
 
         Args:
             file: the upload.

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from sliminfer.documents import ACCEPTED_SUFFIXES, Document, DocumentLimits, parse_document_safely
+from sliminfer.documents import Document, DocumentLimits, parse_document_safely
 from viz.figures.words import count, escape
 from viz.page import part_input
 from viz.page.examples import Example, Suggestion
@@ -67,9 +67,8 @@ def build(setup: Setup, examples: Sequence[Example], about: str, can: str = "") 
         visible=chosen is not None,
         elem_id="example",
     )
-    upload = gr.File(
-        label="Upload a document", file_types=list(ACCEPTED_SUFFIXES), height=120, visible=False, elem_id="upload"
-    )
+    # Without a list of types: Gradio would refuse with all of them what the reader refuses with a reason.
+    upload = gr.File(label="Upload a document", height=120, visible=False, elem_id="upload")
     paste = gr.Textbox(
         label="Paste a text", lines=6, max_lines=6, visible=chosen is None, elem_id="paste",
         placeholder="Paste a long text here …",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from sliminfer.documents.archive import Archive, XmlReader
 from sliminfer.documents.kind import Kind, Parsed, Upload
+from sliminfer.documents.office import related
 from sliminfer.documents.text import TextFlow, tidy
 
 _MAIN = "word/document.xml"
@@ -38,20 +39,10 @@ def _marked(upload: Upload) -> bool:
 def _main_part(archive: Archive) -> str:
     if _MAIN in archive.members:
         return _MAIN
-    relations = _Relations()
-    archive.read_xml("_rels/.rels", relations)
-    return relations.main.lstrip("/")
-
-
-class _Relations(XmlReader):
-    """Finds the main document among a package's relationships."""
-
-    def __init__(self) -> None:
-        self.main = ""
-
-    def start(self, name: str, attributes: Mapping[str, str]) -> None:
-        if name == "Relationship" and attributes.get("Type", "").endswith("/officeDocument"):
-            self.main = attributes.get("Target", "")
+    mains = [member for kind, member in related(archive, "").values() if kind == "officeDocument"]
+    if not mains:
+        raise archive.damaged()
+    return mains[-1]
 
 
 class _Body(XmlReader):
