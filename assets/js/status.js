@@ -23,3 +23,13 @@ document.addEventListener("change", (event) => {
 document.addEventListener("drop", (event) => {
   if (event.target.closest?.("#upload")) refuse(event, event.dataTransfer?.files);
 }, true);
+
+// A button that is disabled loses the focus: it goes to the other one, so that the keyboard stays where it was.
+const pair = ["run", "stop"].map((id) => document.getElementById(id));
+let held = null; // the one of the two that was pressed or tabbed to last
+document.addEventListener("focusin", (event) => { held = pair.includes(event.target) ? event.target : null; });
+new MutationObserver(() => {
+  if (!held?.disabled || ![document.body, held].includes(document.activeElement)) return;
+  const other = pair.find((each) => each !== held);
+  if (!other.disabled) other.focus({ preventScroll: true });
+}).observe(pair[0].parentElement, { subtree: true, attributes: true, attributeFilter: ["disabled"] });

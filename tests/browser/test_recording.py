@@ -84,3 +84,11 @@ def test_a_phone_has_question_and_run_in_sight_and_settings_in_a_drawer(open_pag
     tops = tab.evaluate(order, ["#question", "#run", "#panes"])
     assert tops == sorted(tops)
     assert tab.evaluate(TARGETS) == []
+
+
+def test_run_and_stop_hand_the_focus_to_each_other(open_page: Open) -> None:
+    tab = open_page(reduced_motion="reduce")
+    tab.locator("#run").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#status .status.done")).to_be_visible(timeout=60_000)
+    expect(tab.locator("#run")).to_be_focused()

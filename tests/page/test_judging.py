@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sliminfer.engine.engine import SlimEngine
-from sliminfer.engine.events import Finished
+from sliminfer.engine.events import Finished, LayerDone, PromptReady
 from sliminfer.engine.request import RunRequest
 from sliminfer.engine.result import RunResult
 from sliminfer.engine.side_result import SideResult
+from sliminfer.model.prompts import Prompt
 from tests.page.serving import Served, long_text
 from viz.page.judging import agreement, caveat, is_right
+from viz.page.live import LiveRun
+from viz.page.panes import progress, waiting_words
+from viz.page.remaining import remaining_s
 
 
 def run_of(page: Served, full: str, pruned: str, spread: tuple[float, float] = (0.0, 0.0)) -> RunResult:
@@ -69,3 +74,19 @@ def test_an_answer_that_was_cut_off_is_the_beginning_of_a_right_one() -> None:
     assert is_right("seen that colour. It is the", "seen that colour. It is the grey of a shell")
     assert not is_right("", "48213")
     assert not is_right("48", "48213")
+
+
+def test_time_left_is_the_layers_left_at_the_speed_so_far() -> None:
+    prompt = Prompt.of_ids(range(100), 10)
+    run = LiveRun().after(PromptReady("full", 0.0, prompt, 0.0, 10))
+    assert math.isnan(remaining_s(run))
+    for layer in range(4):
+        run = run.after(LayerDone("full", 3.0 * (layer + 1), layer, 10, 100))
+    assert remaining_s(run) == pytest.approx(18.0)
+    assert "about 18.0 s to its first word" in progress(run)
+
+
+def test_a_place_in_the_queue_is_told_with_the_time_where_it_is_known() -> None:
+    assert waiting_words(0, 0.0).startswith("Waiting for the engine")
+    assert waiting_words(2, 40.2) == "Place 3 in the queue: 2 visitors ahead for about 41.0 s."
+    assert waiting_words(1, 0.0) == "Place 2 in the queue: 1 visitor ahead."

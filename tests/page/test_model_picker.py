@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sliminfer.errors import MemoryLimitError
+from sliminfer.errors import MemoryLimitError, ModelError
 from sliminfer.model.known import KNOWN, KnownModel
 from sliminfer.schedule.memory import check_memory, memory_estimate
 from tests.gguf_files import write_gguf
@@ -16,6 +16,7 @@ from tests.tiny import tiny_model
 from viz.page import model_picker
 from viz.page.serve import open_site
 from viz.page.shelf import Shelf
+from viz.page.start import first_that_opens
 
 
 @settings(max_examples=60, deadline=None)
@@ -58,3 +59,21 @@ def test_a_page_of_packed_weights_offers_the_other_models_as_well(tmp_path: Path
     assert next(iter(site.models)) == name
     assert not site.shelf.open("demo").packed
     site.shelf.close()
+
+
+def test_two_cores_are_not_offered_what_they_cannot_read_with() -> None:
+    usable = {name for name, model in KNOWN.items() if model_picker.is_usable(model.shape, cores=2)}
+    assert {"Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct"} <= usable
+    assert not any("7B" in name or "8B" in name for name in usable)
+    assert all(model_picker.is_usable(model.shape, cores=64) for model in KNOWN.values())
+
+
+def test_the_first_model_that_can_be_had_opens_the_page() -> None:
+    def opened(name: str) -> str:
+        if name != "here":
+            raise ModelError(f"{name} is not there.")
+        return name
+
+    assert first_that_opens(["gone", "here", "other"], opened) == "here"
+    with pytest.raises(ModelError, match="last is not there"):
+        first_that_opens(["gone", "last"], opened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from sliminfer.model.sources import SMOLLM2
 from sliminfer.schedule.shapes import ModelShape
 from viz.figures.words import count, escape, size
 from viz.page.shelf import Shelf
+
+CORE_FLOPS_PER_S = 50e9  # of one core, in large products: 1.5B at 8K took 228 to 324 s of a core with others on it
+LONGEST_PER_1K_S = 60.0
 
 _TEMPLATE = '<label for="model-select">Model</label><select id="model-select">${options}</select>'
 _ON_LOAD = """
@@ -73,6 +77,12 @@ def _fault(shape: ModelShape, tokens: int, need: int, free: int, most: int | Non
     if most is not None and tokens > most:
         return f"this page takes up to {count(most)} tokens"
     return f"needs {size(need)}, {size(free)} free" if need > free else ""
+
+
+def is_usable(shape: ModelShape, cores: int | None = None) -> bool:
+    """Whether a CPU with so many cores reads a thousand tokens with such a model before a visitor has gone."""
+    cores = cores or os.cpu_count() or 1
+    return 2 * shape.params * 1024 / (CORE_FLOPS_PER_S * cores) <= LONGEST_PER_1K_S
 
 
 def options(listed: list[Offer]) -> str:

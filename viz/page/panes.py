@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sliminfer.engine.events import Side
 from sliminfer.engine.side_result import SideResult
 from sliminfer.engine.timing import Timing
@@ -9,6 +11,7 @@ from viz.figures.timing import began
 from viz.figures.words import escape, percent, plural, rate, seconds
 from viz.page.judging import agreement, caveat
 from viz.page.live import LiveRun
+from viz.page.remaining import remaining
 
 TITLES: dict[Side, str] = {"full": "Full model", "pruned": "Pruned model"}
 IDLE: dict[Side, str] = {
@@ -99,13 +102,21 @@ def progress(run: LiveRun) -> str:
     if view.prompt is None:
         return status(f"{TITLES[view.side]}: preparing …", "busy")
     turn = "" if run.of == 1 else f" Round {len(run.earlier) + 1} of {run.of}."
-    return status(f"{TITLES[view.side]}: {doing(run, view)}.{turn}", "busy")
+    return status(f"{TITLES[view.side]}: {doing(run, view)}{remaining(run)}.{turn}", "busy")
 
 
 def timing_on(run: LiveRun) -> str:
     """The status line while prefills run for the clock alone."""
     done = 0 if run.timing is None else len(run.timing.pairs)
     return status(f"Both answers are there. Timing both sides until it is clear: {plural(done, 'pair')}.", "busy")
+
+
+def waiting_words(ahead: int, wait_s: float) -> str:
+    """What a run that was asked for waits for: its place in the queue, and for how long where that is known."""
+    if not ahead:
+        return "Waiting for the engine: a device computes one run at a time."
+    how_long = f" for about {seconds(float(math.ceil(wait_s)))}" if wait_s >= 1 else ""
+    return f"Place {ahead + 1} in the queue: {plural(ahead, 'visitor')} ahead{how_long}."
 
 
 def verdict(run: LiveRun, model: str = "", expected: str = "") -> str:

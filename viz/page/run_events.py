@@ -19,13 +19,13 @@ from viz.page.follow import Follow
 from viz.page.hands import NO_HANDS
 from viz.page.live import LiveRun
 from viz.page.pairs import pairs
-from viz.page.panes import progress, status, timing_on
+from viz.page.panes import progress, status, timing_on, waiting_words
 from viz.page.past import Past, remembered
 from viz.page.run_bar import RunBar
 from viz.page.session import ResultStore, Visitor
 from viz.page.setup import Setup
 from viz.page.site import Site
-from viz.page.stream import plain_message
+from viz.page.stream import ENGINE_QUEUE, plain_message
 from viz.page.subject import Subject
 from viz.page.tab import Moment, Tab, Updates, of_all
 
@@ -58,7 +58,7 @@ class RunEvents:
         except SlimError as error:
             return {self.bar.status: status(str(error), "error"), **self.bar.idle()}
         fresh = self.follow.fresh(visitor, RUN_NOTES, visitor.asks(setup))
-        busy = self.bar.busy("Waiting for the engine: a device computes one run at a time.")
+        busy = self.bar.busy(waiting_words(*self.site.ahead(ENGINE_QUEUE)))
         return {**busy, **fresh, **of_all(self.tabs, lambda tab: tab.cleared(visitor))}
 
     def run(self, visitor: Visitor, request: gr.Request, pasted: str, *values: Any) -> Iterator[Updates]:

@@ -13,6 +13,8 @@ from sliminfer.engine.limits import RunLimits
 from sliminfer.errors import ModelError
 from sliminfer.hosting import Limits, Profile
 from sliminfer.model.known import KnownModel, known_models
+from sliminfer.model.loading import DEMO_MODEL
+from sliminfer.model.sources import SMOLLM2
 from viz.door.gate import gate
 from viz.door.uploads import Folder
 from viz.page import layout
@@ -20,6 +22,7 @@ from viz.page.compat import put_queue, upload_folder
 from viz.page.examples import Example, examples
 from viz.page.front import layers, middleware
 from viz.page.health import health_route
+from viz.page.model_picker import is_usable
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
 from viz.page.site import Site
@@ -61,6 +64,10 @@ def open_site(
     models |= {name: other for name, other in known.items() if name != model}
     if profile is not None:
         models = {name: models[name] for name in profile.models if name in models}
+    elif loaded.device.type == "cpu":
+        models = {name: each for name, each in models.items() if name == model or is_usable(each.shape)}
+    if SMOLLM2 in models:  # a real model stands before the one that was made for a demonstration
+        models = {SMOLLM2: models[SMOLLM2]} | models if model == DEMO_MODEL else models
     shipped = examples() if shipped is None else shipped
     first = shipped[0].suggestions[0].question
     steps = preset_steps(preset, loaded.shape.layers, model)
@@ -106,6 +113,7 @@ def serve(
     page.queue(api_open=False, default_concurrency_limit=len(site.shelf.devices))
     queue = VisitorQueue(page, places, len(site.shelf.devices))
     put_queue(page, queue)
+    site.ahead = queue.ahead
     folder, hosted = Folder(upload_folder()), profile is not None
     done = [queue.drop_unheard, folder.keep, forgetting(page, site.uploads), *chores]
     launch = layout.launch_options(site) | {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Site:
         measured: folder of the host's own results of `eval` and `sweep`, shown besides.
         patience_s: how long a run may go on for the clock alone, once both answers are there.
         probe_flops: what one measurement of diffusion may take, None for about a minute's work.
+        ahead: how much of a kind of work is queued before a newcomer's, see `VisitorQueue.ahead`.
         first_light: the recorded run that the page opens with.
     """
 
@@ -63,6 +64,7 @@ class Site:
     results: ResultStore = field(default_factory=ResultStore)
     holdings: Holdings = field(default_factory=Holdings)
     uploads: Uploads = field(default_factory=Uploads)
+    ahead: Callable[[str], tuple[int, float]] = lambda kind: (0, 0.0)
     first_light: FirstLightPage = field(default_factory=FirstLightPage.of)
 
     @property

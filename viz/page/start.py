@@ -5,19 +5,21 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from psutil import pid_exists
 
-from sliminfer.errors import SlimError, needs_extra
+from sliminfer.errors import ModelError, SlimError, needs_extra
 from sliminfer.model.loading import DEMO_MODEL
 from sliminfer.schedule.presets import DEFAULT_PRESET
 
+T = TypeVar("T")
 FOLDER = "sliminfer-page-"
 SPACE_PROXIES = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # the Hub's own machines in front of a Space
 
@@ -77,8 +79,9 @@ def main(
             os.environ.setdefault("FORWARDED_ALLOW_IPS", SPACE_PROXIES)
         os.environ.setdefault("GRADIO_TEMP_DIR", private_folder())
         address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")  # nosec B104
-        first = model or (DEMO_MODEL if profile is None else profile.models[0])
-        site = open_site(first, device, dtype, DEFAULT_PRESET, profile=profile, packed=packed, draft=draft or "")
+        choices = [model] if model else [DEMO_MODEL] if profile is None else profile.models
+        more = {"profile": profile, "packed": packed, "draft": draft or ""}
+        site = first_that_opens(choices, lambda each: open_site(each, device, dtype, DEFAULT_PRESET, **more))
         site.measured = results
         if not site.shelf.borrows:  # where the GPU is lent, a worker of this process is looked after by another
             keep_to_itself()
@@ -86,8 +89,23 @@ def main(
     except (SlimError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    _log.info("serving", extra={"profile": name, "model": first, "port": port})
+    _log.info("serving", extra={"profile": name, "model": site.start.model, "port": port})
     serve_until_told(site, page, f"SlimInfer Studio: http://{address}:{port}")
+
+
+def first_that_opens(models: Sequence[str], opened: Callable[[str], T]) -> T:
+    """What `opened` gives for the first of `models` that can be had: a page with its second model is better than none.
+
+    Raises:
+        ModelError: the one of the last, where none can be had.
+    """
+    *others, last = models
+    for each in others:
+        try:
+            return opened(each)
+        except ModelError as error:
+            _log.warning("%s is left out: %s", each, error)
+    return opened(last)
 
 
 def private_folder() -> str:

@@ -57,6 +57,7 @@ class VisitorQueue(Queue):
         self._used: dict[str, Use] = {}
         self._since: dict[Event, float] = {}
         self._silent: dict[str, float] = {}
+        self._takes: dict[str, float] = {}
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Queue an event, or say in a sentence why not."""
@@ -93,6 +94,8 @@ class VisitorQueue(Queue):
         finally:
             now = time.monotonic()
             for event in events:
+                kind = str(event.concurrency_id)
+                self._takes[kind] = (self._takes.get(kind, now - started) + now - started) / 2
                 del self._since[event]
                 self._used[_client(event)] = self._used.get(_client(event), Use()).after(now - started, now)
                 if has_own_session(event):  # a program's call without a session has no state to come back to
@@ -121,6 +124,13 @@ class VisitorQueue(Queue):
             self._listeners[session] -= 1
             if not self._listeners[session]:
                 del self._listeners[session]
+
+    def ahead(self, kind: str) -> tuple[int, float]:
+        """Events of `kind` that wait or run, and the seconds that they take if they are as long as late ones."""
+        known = self.event_queue_per_concurrency_id.get(kind)
+        running = sum(event.concurrency_id == kind for job in self.active_jobs if job is not None for event in job)
+        number = running + (0 if known is None else len(known.queue))
+        return number, number * self._takes.get(kind, 0.0)
 
     async def drop_unheard(self) -> None:
         """For as long as the page is up: end what nobody listens to, waiting or running, and forget what it said."""
