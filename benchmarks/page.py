@@ -36,7 +36,8 @@ LONG_EXAMPLE = "town_archive"
 LONG_TITLE = next(example.title for example in examples() if example.id == LONG_EXAMPLE)
 RESULT = "128K x 80"
 TARGETS_S = {
-    "first paint": 2.0,
+    "first paint": 0.5,  # with the recorded run
+    "picture of the recording": 1.0,
     "page usable": 2.0,
     "click to both answers": 30.0,
     f"page usable with a result of {RESULT}": 2.0,
@@ -80,6 +81,8 @@ def visit(browser: Browser, url: str) -> dict[str, float]:
     tab = browser.new_page(viewport={"width": 1360, "height": 900})
     begun = time.perf_counter()
     tab.goto(url, wait_until="commit")
+    tab.wait_for_function("document.querySelector('.recording .kept-cells')?.complete", polling="raf", timeout=LONG_MS)
+    picture = time.perf_counter() - begun
     expect(tab.locator("#run")).to_be_enabled(timeout=LONG_MS)
     usable = time.perf_counter() - begun
     paint = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000")
@@ -92,6 +95,7 @@ def visit(browser: Browser, url: str) -> dict[str, float]:
     tab.close()
     return {
         "first paint": paint,
+        "picture of the recording": picture,
         "page usable": usable,
         "click to the full answer’s first word": times["full"],
         "click to both answers": times["pruned"],

@@ -32,6 +32,7 @@ KINDS: Mapping[str, type[Event]] = {
     kind.__name__: kind for kind in (PromptReady, LayerDone, BlocksPruned, FirstToken, Token, Finished, Compared)
 }
 _DIGITS = 5  # significant ones, of scores
+_PLAIN: Mapping[Any, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 
 class TapeError(SlimError):
@@ -54,15 +55,33 @@ def from_tape(tape: Any, tokens: int, question: tuple[int, int]) -> tuple[Event,
         raise TapeError("The events of the recording are no list: record it again.")
     try:
         events = tuple(_read(entry, prompt) for entry in tape)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise TapeError(f"An event of the recording cannot be read ({error!r}): record it again.") from error
     ends = [(type(event), event.side) for event in events if isinstance(event, Finished | Compared)]
     if ends != [(Finished, "full"), (Finished, "pruned"), (Compared, "pruned")]:
         raise TapeError("The recording does not hold a whole run of both sides: record it again.")
     for event in events:
-        if isinstance(event, BlocksPruned) and not 0 <= event.kept[0] <= event.kept[-1] < tokens:
-            raise TapeError(f"The recording keeps tokens outside its prompt of {tokens:,}: record it again.")
+        if isinstance(event, BlocksPruned) and not _fits(event, tokens):
+            raise TapeError(f"The recording prunes what is not in its prompt of {tokens:,} tokens: record it again.")
     return events
+
+
+def checked(kind: type[Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`values` for the fields of the dataclass `kind`; raises TypeError where a plain field is of another kind."""
+    for f in fields(kind):
+        value, wanted = values.get(f.name), _PLAIN.get(f.type)
+        if f.name not in values or wanted is None:
+            continue
+        if not isinstance(value, wanted) or (f.type != "bool" and isinstance(value, bool)):
+            raise TypeError(f"{f.name} is {value!r}")
+    return values
+
+
+def _fits(event: BlocksPruned, tokens: int) -> bool:
+    if event.block_size < 1 or not len(event.kept):
+        return False
+    whole = event.scores is None or len(event.scores) == -(-tokens // event.block_size)
+    return whole and event.layer >= 0 and 0 <= event.kept[0] <= event.kept[-1] < tokens
 
 
 def _written(event: Event) -> dict[str, Any]:
@@ -97,6 +116,7 @@ def _read(entry: Mapping[str, Any], prompt: Prompt) -> Event:
     kind, side, at = KINDS[values.pop("kind")], values.pop("side"), float(values.pop("at"))
     if side not in ("full", "pruned") or not math.isfinite(at):
         raise ValueError(f"side {side!r} at {at}")
+    checked(kind, values)
     if kind is PromptReady:
         return PromptReady(side, at, prompt, **values)
     if kind is BlocksPruned:
@@ -115,7 +135,8 @@ def _read(entry: Mapping[str, Any], prompt: Prompt) -> Event:
     if kind is Finished:
         return Finished(side, at, text=values["text"], reason=values["reason"], metrics=_metrics(values["metrics"]))
     if kind is Compared:
-        return Compared(side, at, Comparison(**{name: _value(value) for name, value in values["comparison"].items()}))
+        ratios = {name: _value(value) for name, value in values["comparison"].items()}
+        return Compared(side, at, Comparison(**ratios))
     return kind(side, at, **values)
 
 
@@ -123,13 +144,13 @@ def _metrics(data: Mapping[str, Any]) -> RunMetrics:
     values: dict[str, Any] = {name: math.nan if value is None else value for name, value in data.items()}
     for name in ("kv", "prompt_kv"):
         held = values[name]
-        values[name] = KVBytes(tuple(held["device"]), tuple(held["host"]), held["spare"])
+        values[name] = KVBytes(tuple(map(int, held["device"])), tuple(map(int, held["host"])), int(held["spare"]))
     values["kept"] = tuple(
         KeptAtLayer(each["layer"], each["tokens"], tuple((start, end) for start, end in each["ranges"]))
         for each in values["kept"]
     )
     values["token_at"], values["tokens_per_layer"] = tuple(values["token_at"]), tuple(values["tokens_per_layer"])
-    return RunMetrics(**values)
+    return RunMetrics(**checked(RunMetrics, values))
 
 
 def _number(value: float) -> float | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sliminfer.assets import ASSETS
 from sliminfer.engine.result import RunResult
-from sliminfer.engine.tape import TapeError, from_tape
+from sliminfer.engine.tape import TapeError, checked, from_tape
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
 from viz.figures.kept_map import KeptMap
@@ -122,19 +122,21 @@ def read_recording(path: Path) -> Recording:
     try:
         tokens, (first, last) = int(data["prompt"]["tokens"]), data["prompt"]["question"]
         evidence = tuple((int(start), int(end)) for start, end in data["prompt"]["evidence"])
-        passage = tuple(Piece(**piece) for piece in data["passage"])
+        passage = tuple(Piece(**checked(Piece, piece)) for piece in data["passage"])
         config = SlimConfig.from_dict(data["config"])
         if not evidence or not passage or not 0 <= first < last <= tokens:
             raise ValueError("no question, evidence or passage")
         if any(not 0 <= start < end <= tokens for start, end in (*evidence, *((p.start, p.end) for p in passage))):
             raise ValueError("a place outside the prompt")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TapeError(f"The recording {path.name} is not whole ({error}): record it again.") from error
     events = from_tape(data.get("events"), tokens, (first, last))
     run = RunResult.of(events)
     times = {side.side: _layer_times(events, side.side) for side in run.sides}
     if any(len(times[side.side]) != side.layers or len(side.alive) != side.layers for side in run.sides):
         raise TapeError(f"The recording {path.name} lacks layers: record it again.")
+    if any(not side.piece_at or side.piece_at[-1] <= 0 for side in run.sides) or run.pruned.pruned == ():
+        raise TapeError(f"The recording {path.name} lacks answers or prune steps: record it again.")
     return Recording(about, config, evidence, passage, run, times)
 
 
