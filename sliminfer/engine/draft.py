@@ -86,6 +86,21 @@ class Draft:
         found = yield from self._read(read, how)
         return found if read.spans is None else carried(found, read.spans, prompt.spans)
 
+    def likeness(self, prompt: Prompt, window: int, passage: int) -> Generator[int, None, Tensor]:
+        """As `scores`, by the likeness of each passage to what asks; see `sources.Embedding`."""
+        read, stack = self.reading(prompt, window), self.loop.stack
+        rows = self.loop.enter(torch.tensor([list(read.ids)], device=self.loaded.device))
+        for layer in range(stack.depth):
+            rows = stack.alone(layer, rows)
+            yield layer + 1
+        states = stack.normed(rows.hidden)[0].float()
+        asked = states[-read.window :].mean(0)
+        of_passage = torch.arange(len(states), device=states.device) // passage
+        vectors = torch.zeros(int(-(-len(states) // passage)), states.shape[1], device=states.device)
+        vectors.index_add_(0, of_passage, states)  # sums have the direction of means
+        found = (1.0 + F.cosine_similarity(vectors, asked[None], dim=-1))[of_passage] / 2.0
+        return found if read.spans is None else carried(found, read.spans, prompt.spans)
+
     def _read(self, read: Reading, how: Drafting) -> Generator[int, None, Tensor]:
         """The score of each of the draft's own tokens [M]."""
         stack, cache, tokens = self.loop.stack, DynamicCache(), len(read.ids)

@@ -17,7 +17,7 @@ from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.flops import prefill_flops
 from sliminfer.selectors import selector_class
 from sliminfer.selectors.budget import at_flop_budget, flop_speedup
-from sliminfer.selectors.sources import Drafting, Retrieval, Source
+from sliminfer.selectors.sources import Drafting, Embedding, Retrieval, Source
 
 
 class Outside:
@@ -99,19 +99,28 @@ class Outside:
             case Drafting() as how:
                 assert self.draft is not None
                 total = self.draft.loaded.layers * (how.look_ahead + 1)
-                running = self.draft.scores(ready.prompt, self._window(ready, config), how)
-                while True:
-                    try:
-                        yield next(running), total
-                    except StopIteration as finished:
-                        found: Tensor = finished.value
-                        return found.to(self._loaded.device)
+                read = self.draft.scores(ready.prompt, self._window(ready, config), how)
+                return (yield from self._drafted(read, total))
+            case Embedding() as how:
+                assert self.draft is not None
+                read = self.draft.likeness(ready.prompt, self._window(ready, config), how.passage)
+                return (yield from self._drafted(read, self.draft.loaded.layers))
             case Retrieval() as how:
                 scores = torch.tensor(passage_scores(ready.prompt, how.passage), device=self._loaded.device)
                 yield 1, 1
                 return scores
             case other:
                 raise ConfigError(f"Nobody knows how to score by {other!r}: use one of the project's sources.")
+
+    def _drafted(
+        self, running: Generator[int, None, Tensor], total: int
+    ) -> Generator[tuple[int, int], None, Tensor]:
+        while True:
+            try:
+                yield next(running), total
+            except StopIteration as finished:
+                found: Tensor = finished.value
+                return found.to(self._loaded.device)
 
     def _window(self, ready: PromptRequest, config: SlimConfig) -> int:
         return BlockMap.of(len(ready.prompt), config, ready.prompt.question).window

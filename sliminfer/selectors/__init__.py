@@ -14,6 +14,7 @@ from sliminfer.selectors.base import Attention, PrefillPlan, PromptView, PruneVi
 from sliminfer.selectors.bm25 import Bm25
 from sliminfer.selectors.claa import Claa
 from sliminfer.selectors.drafted import Drafted
+from sliminfer.selectors.embedding import Embedding
 from sliminfer.selectors.fastkv import FastKV
 from sliminfer.selectors.full import Full
 from sliminfer.selectors.gemfilter import GemFilter
@@ -47,7 +48,7 @@ __all__ = [
 ENTRY_POINTS = "sliminfer.methods"  # the group under which a package names its methods, each as NAME = "MODULE:CLASS"
 _OWN = (
     Full, SlimInfer, Adaptive, Drafted, SelfDraft,
-    SpecPrefill, Bm25, Claa, Asl, FastKV, LazyLLM, GemFilter, KeyDiff, Streaming,
+    SpecPrefill, Bm25, Embedding, Claa, Asl, FastKV, LazyLLM, GemFilter, KeyDiff, Streaming,
     Random, Oracle,
 )  # fmt: skip
 _METHODS: dict[str, type[Selector]] = {method.name: method for method in _OWN}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sliminfer.errors import ConfigError
-from sliminfer.schedule.flops import Scoring, layer_flops, prefill_flops
+from sliminfer.schedule.flops import Scoring, layer_flops, prefill_flops, stock_flops
 from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors.options import check_count, check_pool, check_share
 
@@ -75,6 +75,31 @@ class Drafting(Source):
                 total += layer_flops(layer, 1) + 4.0 * layer.query_width * (min(seen, layer.window or seen) - 1)
             total += scored * 2.0 * draft.query_width * (tokens + draft.hidden)
         return total + max(0, self.look_ahead - 1) * 2.0 * draft.hidden * draft.vocab
+
+
+@dataclass(frozen=True)
+class Embedding(Source):
+    """The draft as an embedding model: passages by their likeness to the question.
+
+    One reading of the whole prompt; a passage's vector is the mean of its tokens' last states, as in late chunking
+    (arXiv 2409.04701), and its score the cosine between that and the question's, brought to 0 to 1.
+
+    Attributes:
+        passage: tokens of one passage, the draft's own count; every token has the score of its passage.
+    """
+
+    name: ClassVar[str] = "embedding"
+    needs_draft: ClassVar[bool] = True
+
+    passage: int = 64
+
+    def __post_init__(self) -> None:
+        check_count("passage", self.passage, least=1)
+
+    def flops(self, draft: ModelShape | None, tokens: int, window: int) -> float:
+        if draft is None:
+            raise ConfigError("An embedding model scores the passages here: name one, as in --draft MODEL.")
+        return stock_flops(draft, tokens) - 2.0 * draft.hidden * draft.vocab
 
 
 @dataclass(frozen=True)

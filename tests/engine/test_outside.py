@@ -27,7 +27,7 @@ from sliminfer.model.loading import LoadedModel, wrap_model
 from sliminfer.model.prompts import Prompt, build_prompt
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.selectors import published
-from sliminfer.selectors.sources import Drafting
+from sliminfer.selectors.sources import Drafting, Embedding
 from tests.tiny import VOCAB, tiny_loaded, tiny_model, tiny_tokenizer, token_ids
 
 TEXT = "The keeper wrote it down. The lamp of the north tower was lit at nine. " * 20
@@ -133,6 +133,23 @@ def test_a_draft_of_another_tokenizer_scores_the_same_text() -> None:
         short.reading(prompt, window)
 
 
+@pytest.mark.parametrize("passage", [7, 64])
+def test_an_embedding_model_scores_passages_by_their_mean_states(passage: int) -> None:
+    loaded = tiny_loaded("qwen3", layers=2)
+    prompt = Prompt.of_ids(token_ids(50)[0].tolist(), 6)
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as counter:
+            found = exhaust(Draft(loaded, loaded.tokenizer).likeness(prompt, 6, passage))
+        states = loaded.model.model(torch.tensor([prompt.ids])).last_hidden_state[0]
+    asked = states[-6:].mean(0)
+    for start in range(0, 50, passage):
+        own = states[start : start + passage].mean(0)
+        wanted = (1 + float(own @ asked / own.norm() / asked.norm())) / 2
+        scores = found[start : start + passage].tolist()
+        assert scores == pytest.approx([wanted] * len(scores), abs=1e-5)
+    assert counter.get_total_flops() <= Embedding(passage).flops(loaded.shape, 50, 6) * 1.05
+
+
 def test_bm25_finds_the_passage_with_the_questions_words() -> None:
     document = "Rain fell on the harbour all day. " * 30 + "The zebra ate a turnip. " + "Rain fell on the quay. " * 30
     prompt = build_prompt(tiny_tokenizer(), document, "What did the zebra eat?")
@@ -151,7 +168,7 @@ def engine() -> SlimEngine:
     return SlimEngine(tiny_loaded(layers=8), draft=tiny_loaded(layers=1, seed=3))
 
 
-@pytest.mark.parametrize("method", ["specprefill", "sliminfer-draft"])
+@pytest.mark.parametrize("method", ["specprefill", "sliminfer-draft", "embedding"])
 def test_what_the_draft_takes_is_in_every_figure(engine: SlimEngine, method: str) -> None:
     config = published(method, 8).with_changes(block_size=8, local=8)
     ready = engine.prepare(RunRequest(TEXT, QUESTION, config, max_new_tokens=2))
@@ -230,7 +247,7 @@ def test_what_is_missing_is_said() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("method", ["specprefill", "sliminfer-draft", "self-draft", "claa", "asl", "keydiff", "bm25"])
+@pytest.mark.parametrize("method", ["specprefill", "sliminfer-draft", "self-draft", "claa", "asl", "bm25", "embedding"])
 def test_on_a_gpu_the_same_tokens_are_kept_and_all_is_counted(method: str) -> None:
     config = published(method, 8).with_changes(block_size=8, local=8, least_tokens=0)
     request = RunRequest(TEXT, QUESTION, config, max_new_tokens=2)

@@ -25,7 +25,7 @@ STEPS = (PruneStep(2, 0.4), PruneStep(4, 0.2))
 CONFIG = SlimConfig(STEPS, local=8)
 DOCUMENT = "".join(f"On day {day} the lamp of tower {day * 7 % 11} was lit at {day % 12}. " for day in range(12))
 # The others read a prompt twice, by scores from outside the model or by several layers: `reading_layer` refuses them.
-BEYOND = ("gemfilter", "self-draft", "specprefill", "bm25", "sliminfer-draft", "claa")
+BEYOND = ("gemfilter", "self-draft", "specprefill", "bm25", "sliminfer-draft", "claa", "embedding")
 ANSWERABLE = [config for config in CASES if config.method not in (*BEYOND, "oracle")]
 
 

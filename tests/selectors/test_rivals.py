@@ -107,7 +107,7 @@ def test_keydiff_keeps_the_keys_least_like_the_mean() -> None:
     torch.testing.assert_close(selector.score(view), wanted, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["specprefill", "bm25"])
+@pytest.mark.parametrize("method", ["specprefill", "bm25", "embedding"])
 def test_a_chunk_counts_as_the_mean_of_its_tokens(method: str) -> None:
     config = case(method, BEFORE)
     view = view_of(config, layers_of(1))
@@ -119,6 +119,16 @@ def test_a_chunk_counts_as_the_mean_of_its_tokens(method: str) -> None:
     assert kept is not None
     best = sorted(range(1, 6), key=lambda block: -wanted[block])  # 0 is the sink, 6 and 7 are the last ten tokens
     assert sorted({int(at) // 8 for at in kept.kept}) == sorted({0, 6, 7, *best[: len(kept.kept) // 8 - 2]})
+
+
+@pytest.mark.parametrize("method", ["specprefill", "bm25", "embedding", "sliminfer-draft"])
+def test_equal_scores_keep_what_comes_first(method: str) -> None:
+    config = case(method, (PruneStep(0, 0.7),))
+    prompt = PromptView(BlockMap.of(TOKENS, config), outside=torch.full((TOKENS,), 0.25))
+    kept = make_selector(config, prompt).select(PruneView(config.steps[0], prompt, torch.arange(TOKENS), ()))
+    assert kept is not None
+    assert len(kept.kept) > 20  # what is forced
+    assert kept.kept.tolist() == [*range(8), *range(8, 8 + len(kept.kept) - 20), *range(48, TOKENS)]
 
 
 def test_what_a_draft_found_stands_beside_what_the_layers_find() -> None:
@@ -165,6 +175,7 @@ def test_a_drafts_cost_grows_with_all_that_it_does(said: int, tokens: int, windo
         ("specprefill", {"pool": 4}, "odd number"),
         ("sliminfer-draft", {"skip": 2}, "between 0 and 1"),
         ("bm25", {"passage": 0}, "passage"),
+        ("embedding", {"passage": -1}, "passage"),
         ("claa", {"layers": 0}, "layers"),
         ("asl", {"window": 1}, "window"),
         ("asl", {"settled": -0.1}, "settled"),

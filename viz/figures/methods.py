@@ -204,6 +204,7 @@ _KNOWN: dict[str, tuple[str, Symbol]] = {
     "self-draft": ("kept", "triangle"),
     "specprefill": ("fresh", "circle"),
     "bm25": ("olive", "triangle"),
+    "embedding": ("brick", "triangle"),
     "claa": ("sky", "triangle"),
     "asl": ("rose", "circle"),
     "keydiff": ("violet", "triangle"),
