@@ -176,7 +176,8 @@ def test_what_the_draft_takes_is_in_every_figure(engine: SlimEngine, method: str
     metrics = RunResult.of(events).finished["pruned"].metrics
     told = [event for event in events if isinstance(event, ScoredOutside)]
     assert told[-1].done == told[-1].total == len(told)
-    assert 0 < told[0].at <= told[-1].at <= metrics.outside_s <= metrics.ttft_s
+    assert 0 < told[0].at <= told[-1].at <= metrics.ttft_s  # the clock of TTFT runs on
+    assert 0 < metrics.outside_s <= metrics.ttft_s
     assert metrics.outside_flops == engine.outside.flops(ready, config) > 0
     full = RunResult.of(engine.run(ready, "full")).finished["full"].metrics
     assert full.outside_flops == 0
