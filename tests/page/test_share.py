@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 from sliminfer.diffusion.plan import DiffusionPlan
@@ -16,7 +18,7 @@ from tests.tiny import tiny_loaded
 from viz.figures.export import json_bytes
 from viz.figures.kept_map import KeptMap
 from viz.figures.methods import MethodRun, methods_grid, methods_table
-from viz.page.document_input import read_paste
+from viz.page.document_input import PASTED_NAME, read_paste
 from viz.page.live import LiveRun
 from viz.page.session import Rivals, Visitor
 from viz.page.setup import Setup
@@ -70,9 +72,13 @@ def test_the_data_to_take_away_are_the_command_lines(tmp_path: Path) -> None:
     _, data, bundle = write_files(Visitor(document=read_paste(text), ran=setup, run=live), tmp_path)
     told = RunResult.of(events).to_dict(setup.model, setup.config())
     assert told["pruned"]["cache"]["events"]
-    assert data.read_bytes() == json_bytes(told)
+    written = json.loads(data.read_bytes())
+    about = written.pop("asked")
+    assert json_bytes(written) == json_bytes(told)
+    assert (about["question"], about["document"]) == (QUESTION, PASTED_NAME)
+    assert datetime.fromisoformat(about["date"]).tzinfo is not None
     with zipfile.ZipFile(bundle) as files:
-        assert files.read("run.json") == json_bytes(told)
+        assert files.read("run.json") == data.read_bytes()
 
 
 def names(path: Path) -> set[str]:

@@ -86,9 +86,14 @@ def run_files(
     model: str,
     evidence: Sequence[Span] = (),
     extra: Mapping[str, Figure] | None = None,
+    asked: Mapping[str, str] | None = None,
 ) -> dict[str, bytes]:
-    """`run.json`, a PNG of each figure and a CSV of each table, by file name; `extra` adds figures."""
+    """`run.json`, a PNG of each figure and a CSV of each table, by file name; `extra` adds figures.
+
+    `asked` says what the run is about, and becomes the key of that name in `run.json`.
+    """
     figures = {**run_figures(run, config, evidence), **(extra or {})}
-    files = {"run.json": json_bytes(run.to_dict(model, config))}
+    told = run.to_dict(model, config)
+    files = {"run.json": json_bytes(told if asked is None else {"asked": dict(asked), **told})}
     files |= {f"{name}.png": png_bytes(figure) for name, figure in figures.items()}
     return files | {f"{name}.csv": csv_bytes(table) for name, table in run_tables(run, config, figures).items()}

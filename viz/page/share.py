@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,7 +102,7 @@ def write_files(visitor: Visitor, folder: Path, tabs: Sequence[type[Tab]] = TABS
     figures = {name: figure for tab in tabs for name, figure in tab.figures(visitor).items()}
     tables = {name: table for tab in tabs for name, table in tab.tables(visitor).items()}
     config = setup.config()
-    files = run_files(view, config, setup.model, evidence, figures)
+    files = run_files(view, config, setup.model, evidence, figures, asked(visitor, setup))
     files |= {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
     report = report_html(view, config, setup.model, setup.question, evidence, tuple(figures.values()))
     paths = folder / "sliminfer_report.html", folder / "sliminfer_run.json", folder / "sliminfer_run.zip"
@@ -109,6 +110,14 @@ def write_files(visitor: Visitor, folder: Path, tabs: Sequence[type[Tab]] = TABS
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
     return paths
+
+
+def asked(visitor: Visitor, setup: Setup) -> dict[str, str]:
+    """What a run was about, for whoever opens its data later: question, name of the document, and the moment in UTC."""
+    of = visitor.belongs.get("run")
+    document = visitor.document if of is None else of.document
+    moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"question": setup.question, "document": "" if document is None else document.name, "date": moment}
 
 
 def page_address(headers: Mapping[str, str]) -> str:
