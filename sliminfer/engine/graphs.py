@@ -63,12 +63,10 @@ class DecodeGraphs:
         return self._captured[bounds]
 
     def _check(self, stack: Stack) -> None:
-        model, decoder = self._model, stack.decoder
-        devices = {each.device for each in chain(model.parameters(), model.buffers())}
-        device = decoder.embed_tokens.weight.device
+        model, device = self._model, stack.decoder.embed_tokens.weight.device
         if device.type != "cuda":
             raise NoGraph("no CUDA device")
-        if len(devices) > 1:
+        if len({each.device for each in chain(model.parameters(), model.buffers())}) > 1:
             raise NoGraph("the model's layers lie on several devices")
         if not all(ops.runs_triton(op, device) for op in _KERNELS):
             raise NoGraph("kernels run in plain torch")
