@@ -25,7 +25,9 @@ part() { # name, seconds, command...
 }
 
 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
-part tests 80 "$python" -m pytest tests/engine/test_graphs.py tests/kernels/test_kept_attention.py -q -p no:cacheprovider --durations=3
+part tests 80 "$python" -m pytest tests/engine/test_graphs.py tests/kernels/test_kept_attention.py \
+  tests/kernels/test_choose_blocks.py tests/kernels/test_gpu.py::test_attention_over_what_a_row_names \
+  tests/kernels/test_gpu.py::test_the_choice_among_many_blocks -q -p no:cacheprovider --durations=3
 part small 60 "$python" -m benchmarks.decode_roofline --shape qwen2.5-1.5b --tokens 8192 --json "$out/decode_1_5b.json"
 part large 120 "$python" -m benchmarks.decode_roofline --tokens 8192,32768 --json "$out/decode_8b.json"
 part long 90 "$python" -m benchmarks.decode_roofline --tokens 131072 --variants full,balanced,stock --new-tokens 36 \

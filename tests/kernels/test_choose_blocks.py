@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from triton.runtime import interpreter
 
 from sliminfer.cache import SlimCache
 from sliminfer.engine.loop import LayerLoop, exhaust
@@ -78,6 +79,7 @@ class Launches(TorchDispatchMode):
 @interpreted
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
 def test_a_prune_step_is_few_launches(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    interpreter = importlib.import_module("triton.runtime.interpreter")
     config = SlimConfig(steps=(PruneStep(2, 0.6), PruneStep(4, 0.3)), block_size=8, local=10, query_window=2)
     model, counted = tiny_model(family), Launches()
     run = interpreter.GridExecutor.__call__
