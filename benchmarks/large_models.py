@@ -32,7 +32,7 @@ from sliminfer.schedule.flops import prefill_flops
 from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors import Attention, PromptView, PruneView, make_selector, published, selector_class
 from sliminfer.selectors.budget import at_flop_budget
-from sliminfer.selectors.sources import Drafting
+from sliminfer.selectors.sources import Drafting, Retrieval
 
 BEGIN, END = "<!-- large models: begin -->", "<!-- large models: end -->"  # what is between them is replaced
 QUESTION = 64  # tokens of the question with what a template adds
@@ -152,13 +152,13 @@ def _selection_s(config: SlimConfig, size: Size, tokens: int, question: Span, de
         draft = size.draft
         asks = torch.randn(draft.heads, prompt.blocks.window, draft.head_dim, device=device, dtype=torch.bfloat16)
         read = torch.randn(draft.kv_heads, tokens, draft.head_dim, device=device, dtype=torch.bfloat16)
-        scored = draft.layers - source.first_layer(draft.layers)
+        scored = len(source.scoring_layers(draft.layers))
         seconds += scored * _median_s(lambda: strongest(asks, read, source.pool), device)
         said = scored * _median_s(lambda: strongest(asks[:, -1:], read, source.pool), device)
         # Each token said reads the draft's weights once: 2 bytes each at the rate of the device's memory.
         said += 2.0 * draft.params / _bandwidth(device)
         seconds += source.look_ahead * said
-    elif source is not None:
+    elif isinstance(source, Retrieval):
         seconds += _search_s(tokens)
     return seconds
 
