@@ -44,11 +44,11 @@ class Prefill:
             self.stack.set_aside(call, index)
             self.sequence.hold(index, call.rows.positions)
             self.stack.observe(call, index)
-            alive, sparse = len(call.rows), self.stack.reads_sparsely(call, index)
+            alive = len(call.rows)
             self.stack.run(call, index, prefill=True)
             if self.beside is not None:
                 self.beside.read(index, call.cache, call.rows.positions)
-            yield LayerTick(index, alive, selection, sparse)
+            yield LayerTick(index, alive, selection)
             selection = None
 
     def _two_passes(self, selector: Selector) -> Generator[LayerTick, None, None]:

@@ -38,15 +38,11 @@ Result = Literal["kept", "last", "all"]
 
 @dataclass(frozen=True)
 class LayerTick:
-    """One layer has run: its index, the tokens alive in it, and what was pruned before it, if anything.
-
-    `sparse` says that it attended to chosen blocks only.
-    """
+    """One layer has run: its index, the tokens alive in it, and what was pruned before it, if anything."""
 
     layer: int
     alive: int
     selection: Selection | None
-    sparse: bool = False
 
 
 @dataclass

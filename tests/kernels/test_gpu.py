@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
+from sliminfer.ops import block_rows, reference
 from sliminfer.ops import dispatch as ops
-from sliminfer.ops import reference
 from tests.kernels import oracle
 from tests.kernels.checks import BOUNDS, Draw, error, poisoned
 from tests.kernels.fusing import fuse_layer_ops
@@ -225,3 +225,18 @@ def test_a_failing_kernel_falls_back_once(draw: Draw, monkeypatch: Any) -> None:
     assert error(out, oracle.rms_norm(x, weight, 1e-5)) < BOUND
     ops.rms_norm(x, weight, 1e-5)  # a second warning would be an error
     assert ops.kernels_ran()["rms_norm"] == "torch"
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "dim"), [(32, 8, 128), (14, 2, 64)])
+@pytest.mark.parametrize("block", [64, 128])
+def test_sparse_attention(draw: Draw, heads: int, kv_heads: int, dim: int, block: int, monkeypatch: Any) -> None:
+    """Any length, a last block that is not whole, tables for groups and for heads."""
+    for tokens, tables in ((4096, kv_heads), (3001, heads), (block - 1, 1)):
+        query, keys, values = (draw(tokens, n, dim).transpose(0, 1) for n in (heads, kv_heads, kv_heads))
+        blocks = -(-tokens // block)
+        table = torch.rand(tables, blocks, blocks, device="cuda") < 0.3
+        table = (table | torch.eye(blocks, dtype=torch.bool, device="cuda")).tril()
+        with poisoned(monkeypatch):
+            out = ops.sparse_attention(query, keys, values, table, block, dim**-0.5)
+        wide = (x.float() for x in (query, keys, values))
+        assert error(out, block_rows.sparse_attention(*wide, table, block, dim**-0.5)) < BOUND
