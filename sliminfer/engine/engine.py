@@ -133,6 +133,8 @@ class SlimEngine:
             SlimError: the request cannot be run, its method cannot answer from a reading, or it was stopped.
         """
         ready = self.prepare(request)
+        if side == "full":
+            self._check_memory(ready)
         with self.turn.taken():
             began = time.monotonic()
             reading = self._read(ready, side, earlier)

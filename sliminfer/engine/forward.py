@@ -13,7 +13,6 @@ from transformers.cache_utils import Cache, DynamicCache
 from sliminfer.engine.batch import Batch, batch_of
 from sliminfer.engine.layout import check_positions, row_spans
 from sliminfer.engine.loop import LayerLoop, exhaust
-from sliminfer.engine.sequence import sequence_of
 from sliminfer.errors import ConfigError
 from sliminfer.model.recognise import family_of
 
@@ -106,9 +105,7 @@ class DecoderForward:
     def _row(self, hidden: Tensor, cache: Cache, keep: int) -> Tensor:
         """States of the last `keep` tokens of one row, or of all [1, keep or tokens, hidden]."""
         loop, tokens = self._loop, hidden.shape[1]
-        sequence = sequence_of(cache)
-        prefill = sequence is None or cache.get_seq_length() == 0
-        prunes = prefill and bool(loop.config.steps)
+        prunes = loop.begins(cache) and bool(loop.config.steps)
         if not keep or not prunes:
             # Not "last": where nothing is dropped the result has the stock model's bits.
             states = exhaust(loop.run(hidden, cache, "kept" if keep == 1 else "all"))

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, DynamicCache
 
 from sliminfer.cache.store import PlainStore, PromptStore, check_plain
 from sliminfer.decode_policies import check_policy, make_cache
@@ -116,11 +116,14 @@ class LayerLoop:
         if not count:
             raise ConfigError("The prompt is empty: give it at least one token.")
         sequence = sequence_of(cache)
-        prefill = sequence is None or cache.get_seq_length() == 0
+        opened = self.opened(cache)
+        reading = reading if opened is None else opened
+        prefill = self.begins(cache)
         if sequence is None or prefill:
             known = 0 if reading is None else len(reading)
-            sequence = self._start(known + count, cache, stack.depth)
-            sequence.seen = known
+            whole = None if sequence is None or opened is None else sequence.reading
+            sequence = self._start(known + count, cache, stack.depth, known if opened is not None else 0)
+            sequence.seen, sequence.reading = known, whole
         first = sequence.begin(count, stack.depth)
         self._check_rotary(sequence, prefill)
         positions = torch.arange(first, first + count, device=hidden.device)
@@ -162,6 +165,37 @@ class LayerLoop:
     def reader_of(self, cache: Cache) -> SparseReader | None:
         """What attended sparsely to the prompt that `cache` was filled with, None where nothing did."""
         return self._known(cache).reader
+
+    def read_once(self, ids: Tensor) -> DynamicCache:
+        """A cache in which token ids [1, n] were read once, for questions that go on from there.
+
+        Give each a `copy.deepcopy` of it, with the whole prompt to `generate` or what comes after the document to the
+        model; or crop it to the document's end, or before, after each. Every question is answered as if asked afresh.
+
+        Raises:
+            ConfigError: see `read`.
+        """
+        with torch.inference_mode():
+            reading = exhaust(self.read(self.decoder.embed_tokens(ids), ids[0].tolist()))
+        cache, tokens = DynamicCache(), len(reading)
+        prompt = PromptView(BlockMap.of(tokens, self.config))
+        store = PlainStore(cache, self.stack.attending[: self.stack.depth])
+        sequence = Sequence(prompt, self.config, None, store, reading=reading)
+        sequence.seen = tokens
+        for layer in range(self.stack.depth):  # they say how far the cache has read; the reading has the rest
+            sequence.hold(layer, torch.arange(0 if layer else tokens))
+        attach(cache, sequence)
+        return cache
+
+    def opened(self, cache: Cache) -> Reading | None:
+        """What was read once of all that `cache` holds; None where it holds more, or was filled otherwise."""
+        sequence, seen = sequence_of(cache), cache.get_seq_length()
+        known = None if sequence is None else sequence.reading
+        return known.first(seen) if known is not None and 0 < seen <= len(known) else None
+
+    def begins(self, cache: Cache) -> bool:
+        """Whether the next call on `cache` is a prefill, all of the prompt or what comes after a reading."""
+        return sequence_of(cache) is None or cache.get_seq_length() == 0 or self.opened(cache) is not None
 
     def _check_rotary(self, sequence: Sequence, prefill: bool) -> None:
         switch, reach = self._stack.rotary_switch, sequence.rotated_to()
@@ -208,9 +242,12 @@ class LayerLoop:
             raise ConfigError("This cache holds no prompt yet: run one on it inside slim() first.")
         return sequence
 
-    def _start(self, tokens: int, cache: Cache, depth: int) -> Sequence:
-        """A sequence for the prompt of `tokens` tokens that is about to fill `depth` layers of `cache`."""
-        seen = cache.get_seq_length()
+    def _start(self, tokens: int, cache: Cache, depth: int, read: int = 0) -> Sequence:
+        """A sequence for the prompt of `tokens` tokens that is about to fill `depth` layers of `cache`.
+
+        Of these `read` are those that the cache stands for, as `read_once` left it.
+        """
+        seen = cache.get_seq_length() - read
         for what, span in (("question", self.question), *(("evidence", span) for span in self.evidence)):
             if span is not None and span[1] > tokens:
                 raise ConfigError(

@@ -51,6 +51,10 @@ class Reading:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Reading:
+        # Nothing writes to it: copies of a cache share what was read.
+        return self
+
     @property
     def nbytes(self) -> int:
         """Bytes of the tensors held."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 from sliminfer.engine.passages import Passage, marked
 from sliminfer.errors import ConfigError
+from sliminfer.model.conversation import Turn, build_conversation
 from sliminfer.model.prompts import Prompt, build_prompt
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
@@ -132,6 +133,8 @@ class RunRequest:
         kernels: "auto", "torch" or "triton".
         ignore_eos: go on to `max_new_tokens` even past the end of the answer, for timing.
         thinking: let a model that can think before it answers do so.
+        history: questions about the document with their answers that came before, oldest first.
+        keep_history: whether these go on at every prune step, rather than being pruned like the rest.
         keep: what no prune step drops: character spans of the document, or texts that stand in it, wherever they do.
         drop: what goes no further than the first prune step, for experiments; given alike.
 
@@ -152,9 +155,11 @@ class RunRequest:
     thinking: bool = False
     keep: Sequence[Passage] = ()
     drop: Sequence[Passage] = ()
+    history: Sequence[Turn] = ()
+    keep_history: bool = False
 
     def __post_init__(self) -> None:
-        for name, text in (("document", self.document), ("question", self.question)):
+        for name, text in (("document", self.document), ("question", self.question), *_said(self.history)):
             if not isinstance(text, str):
                 raise ConfigError(f"The {name} is {text!r}: give a text.")
             half = next((at for at, mark in enumerate(text) if "\ud800" <= mark <= "\udfff"), None)
@@ -174,7 +179,7 @@ class RunRequest:
     @property
     def characters(self) -> int:
         """Length of the text that is still to be tokenised, the template apart."""
-        return len(self.document) + len(self.question)
+        return len(self.document) + len(self.question) + sum(len(text) for _, text in _said(self.history))
 
     @property
     def sampling(self) -> Sampling:
@@ -189,10 +194,26 @@ class RunRequest:
             ModelError: the template does not print the message.
         """
         started = time.perf_counter()
-        prompt = build_prompt(tokenizer, self.document, self.question, thinking=self.thinking)
+        prompt, said = self._prompt(tokenizer)
         kept, dropped = (marked(prompt, getattr(self, name), name) for name in ("keep", "drop"))
+        kept += said
         pruning = Pruning(self.config, in_tokens(prompt, self.evidence), Marks(kept, dropped))
         return PromptRequest(prompt, self.sampling, pruning, self.kernels, time.perf_counter() - started)
+
+    def _prompt(self, tokenizer: Any) -> tuple[Prompt, tuple[Span, ...]]:
+        """The prompt, and the spans of earlier turns that are to be kept."""
+        if not self.history:
+            return build_prompt(tokenizer, self.document, self.question, thinking=self.thinking), ()
+        prompt, said = build_conversation(tokenizer, self.document, self.history, self.question, self.thinking)
+        return prompt, (said,) if self.keep_history else ()
+
+
+def _said(history: Sequence[Turn]) -> Iterator[tuple[str, str]]:
+    """The texts of earlier turns, each with its name; raises ConfigError where they are no pairs."""
+    for turn in history:
+        if isinstance(turn, str) or not isinstance(turn, Sequence) or len(turn) != 2:
+            raise ConfigError(f"The history has {turn!r}: give pairs of a question and its answer.")
+        yield from zip(("earlier question", "earlier answer"), turn, strict=True)
 
 
 Request: TypeAlias = RunRequest | PromptRequest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from sliminfer.ops import dispatch as ops
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.selectors import PromptView, Selector
 from sliminfer.sparse.reader import SparseReader
+
+if TYPE_CHECKING:
+    from sliminfer.engine.reading import Reading
 
 # Further than any prompt is long.
 _BEYOND = 1 << 40
@@ -102,6 +106,7 @@ class Sequence:
         whole: whether the last call came to its end, so that all layers have read the same tokens.
         placed: whether the store knows that the prompt is complete.
         reader: what attended to the prompt where layers read it sparsely.
+        reading: what a cache cropped into it, or opened by it, asks the next question of.
     """
 
     prompt: PromptView
@@ -116,6 +121,7 @@ class Sequence:
     whole: bool = False
     placed: bool = False
     reader: SparseReader | None = None
+    reading: Reading | None = None
 
     @property
     def tokens(self) -> int:

@@ -43,6 +43,23 @@ def chat_template(tokenizer: Any, thinking: bool = False) -> tuple[str, ...]:
     raise ModelError("The model's chat template does not print the user's message: give the tokenizer another one.")
 
 
+def conversation_template(tokenizer: Any, turns: int, thinking: bool = False) -> tuple[str, ...]:
+    """What the chat template puts around the messages of a conversation: user, assistant, user, and so on.
+
+    Args:
+        turns: questions that were answered before the last one.
+        thinking: see `chat_template`.
+
+    Returns:
+        One piece more than the template prints messages, which for nearly all is one more than there are.
+    """
+    if not tokenizer.chat_template:
+        return tokenizer.bos_token or "", *(f"{ANSWER_PREFIX} ", "\n\nQuestion: ") * turns, ANSWER_PREFIX
+    variables = {_THINKING: thinking} if _THINKING in str(tokenizer.chat_template) else {}
+    roles = ("user", *("assistant", "user") * turns)
+    return tuple(_apply(tokenizer, [{"role": role, "content": _MARK} for role in roles], variables).split(_MARK))
+
+
 def question_span(
     tokenizer: Any, messages: Sequence[Mapping[str, Any]], question: str | None = None, **template: Any
 ) -> Span:

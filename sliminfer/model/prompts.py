@@ -85,7 +85,7 @@ def build_prompt(
     base = 0
     for piece, plain in pieces:
         if piece:
-            encoded = _encode(tokenizer, piece, plain)
+            encoded = encode(tokenizer, piece, plain)
             ids.extend(encoded["input_ids"])
             spans.extend((base + a, base + b) for a, b in encoded["offset_mapping"])
         base += len(piece)
@@ -101,7 +101,8 @@ def build_prompt(
     )
 
 
-def _encode(tokenizer: Any, text: str, plain: bool) -> Any:
+def encode(tokenizer: Any, text: str, plain: bool) -> Any:
+    """`text` in tokens with their places in it; where it is `plain`, special tokens' names are text like any other."""
     return tokenizer(
         text,
         add_special_tokens=False,
