@@ -34,7 +34,7 @@ def test_a_page_without_the_tab_has_neither(page: Served) -> None:
     usual = ["Compare", "Kept tokens", "Diffusion", "Cache", "Runs", "Methods", "About"]
     assert labels(layout.build(page.site)) == usual
     names = Client(page.url, verbose=False).view_api(return_format="dict")["named_endpoints"]
-    assert list(names) == ["/compare", "/diffusion", "/read_document", "/models"]
+    assert list(names) == ["/compare", "/ask", "/diffusion", "/read_document", "/models"]
 
 
 @pytest.mark.parametrize("tab", TABS, ids=lambda tab: tab.id)

@@ -45,6 +45,27 @@ def test_compare_takes_the_decode_memory(client: Client) -> None:
     assert looks
 
 
+def test_ask_reads_once_for_all_questions(client: Client) -> None:
+    asked = [QUESTION, "Who came?"]
+    result = client.predict(long_text(20), asked, "4:25%", max_new_tokens=3, api_name="/ask")
+    assert [entry["question"] for entry in result["questions"]] == asked
+    alone = client.predict(long_text(20), "Who came?", "4:25%", max_new_tokens=3, api_name="/compare")
+    assert [result["questions"][1][side]["text"] for side in ("full", "pruned")] == [
+        alone[side]["text"] for side in ("full", "pruned")
+    ]
+    assert 0 < result["reading"]["pruned"]["bytes"] < result["reading"]["full"]["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("questions", "words"),
+    [([], "0 questions are"), ("When?", "give a list of texts"), (["What?"] * 17, "17 questions"), ([3], "a list")],
+)
+def test_ask_refuses_with_one_sentence(client: Client, questions: object, words: str) -> None:
+    with pytest.raises(AppError, match=words) as caught:
+        client.predict("A lamp was lit.", questions, api_name="/ask")
+    assert "Traceback" not in str(caught.value)
+
+
 def test_compare_keeps_and_drops_what_it_is_told(client: Client) -> None:
     document = long_text(20)
     dropped = document[len(document) // 2 : len(document) // 2 + 40].strip()
@@ -177,7 +198,7 @@ def test_a_prompt_beyond_the_context_is_a_fault(client: Client, page: Served) ->
 
 def test_only_the_documented_endpoints_are_public(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/compare", "/diffusion", "/read_document", "/models"}
+    assert set(endpoints) == {"/compare", "/ask", "/diffusion", "/read_document", "/models"}
     for endpoint in endpoints.values():
         assert endpoint["description"]
 

@@ -14,7 +14,7 @@ from viz.figures.export import Figure
 from viz.figures.replay import replay_html
 from viz.figures.theme import script
 from viz.figures.timing import timing_chart
-from viz.page import compare_api
+from viz.page import ask_api, compare_api
 from viz.page.desk import Desk
 from viz.page.first_light import build_slot
 from viz.page.kept import build_map
@@ -88,6 +88,7 @@ class CompareTab(Tab):
 
     def wire(self, desk: Desk) -> None:
         gr.api(compare_api.endpoint(desk.site), concurrency_id=ENGINE_QUEUE)
+        gr.api(ask_api.endpoint(desk.site), concurrency_id=ENGINE_QUEUE)
 
     def _updates(self, live: LiveRun, figures: bool, model: str = "", expected: str = "") -> Updates:
         """Updates that show `live`; the cards only where `figures` are due."""

@@ -1,0 +1,111 @@
+"""The endpoint /ask: several questions about one document, which each side reads once, for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from sliminfer.engine.limits import RunLimits
+from sliminfer.engine.questions import Answering, DocumentRead, QuestionsResult, ask_all
+from sliminfer.engine.request import RunRequest
+from sliminfer.errors import ConfigError
+from sliminfer.schedule.config import SlimConfig, parse_steps
+from sliminfer.schedule.presets import DEFAULT_PRESET
+from viz.page.api import STOPPED, watched
+from viz.page.arguments import typed
+from viz.page.compare_api import progress
+from viz.page.site import Site
+from viz.page.stream import plain_message
+
+MOST_QUESTIONS = 16
+
+
+def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
+    """The function behind /ask on the page of `site`."""
+
+    def ask(
+        document: str,
+        questions: list[str],
+        prune: str = "",
+        preset: str = DEFAULT_PRESET,
+        model: str = "",
+        max_new_tokens: int = 48,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        keep: list[str] | None = None,
+        drop: list[str] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Ask several questions about a document that is read once, of the full and of the pruned model.
+
+        Args:
+            document: the text to read.
+            questions: what to ask about it, up to 16, each answered as if it were the only one.
+            prune: prune steps as LAYER:KEEP, comma-separated, such as "4:25%,8:12.5%"; empty takes the preset.
+            preset: gentle, paper, balanced or aggressive; used where prune is empty.
+            model: a name from /models; empty takes the page's own.
+            max_new_tokens: longest answer; what is more than the page offers is refused.
+            temperature: 0 always takes the likeliest token.
+            top_p: nucleus for sampling.
+            seed: seed for sampling.
+            keep: texts of the document that are never pruned, wherever they stand in it.
+            drop: texts of the document that go no further than the first prune step, for experiments.
+
+        Returns:
+            What each side read once, in seconds and bytes, and the questions in order, each with what /compare gives;
+            the same keys as `sliminfer run --json` with several questions. Until then {"progress": {"question",
+            "side", "layers", "new_tokens"}}, a few times a second; leaving the stream ends the run.
+        """
+        name = model or site.start.model
+        try:
+            asked = _asked(questions)
+            shape = site.known(name).shape
+            for question in asked:
+                site.check_text(document, question)
+            config = SlimConfig.preset(preset, shape.layers, name, shape.seeing)
+            steps = parse_steps(prune)
+            if steps:
+                config = config.with_changes(steps=steps, least_tokens=0)
+            RunLimits(new_tokens=site.most_new_tokens).check(0, max_new_tokens)
+            request = RunRequest(
+                document, asked[0], config, max_new_tokens, temperature, top_p, seed, keep=keep or (), drop=drop or ()
+            )
+            requests = [replace(request, question=question) for question in asked]
+            result, at = QuestionsResult.of(len(asked)), 0
+            for items in watched(site, lambda: _items(site, name, requests)):
+                for item in items:
+                    result = result.after(item)
+                    at = item.index if isinstance(item, Answering) else at
+                yield {"progress": {"question": at} | progress(result.runs[at].latest)}
+        except Exception as error:
+            raise gr.Error(plain_message(error), print_exception=False) from None
+        if result.failed:
+            raise gr.Error(" ".join(result.failed), print_exception=False)
+        if any(run.comparison is None for run in result.runs):
+            raise gr.Error(STOPPED, print_exception=False)
+        yield result.to_dict(name, config, asked)
+
+    return typed(ask)
+
+
+def _asked(questions: Any) -> list[str]:
+    """The questions of a call; raises ConfigError where they are no list of one to `MOST_QUESTIONS` texts."""
+    if not isinstance(questions, list) or not all(isinstance(each, str) for each in questions):
+        raise ConfigError(f"questions is {questions!r}: give a list of texts.")
+    if not 1 <= len(questions) <= MOST_QUESTIONS:
+        raise ConfigError(f"{len(questions)} questions are asked: give one to {MOST_QUESTIONS}.")
+    return questions
+
+
+def _items(site: Site, name: str, requests: list[RunRequest]) -> Iterator[DocumentRead | Answering]:
+    """What comes of `requests`; where the GPU is lent call by call, nothing stays on it to be asked again."""
+    engine = site.shelf.engine(name)
+    if not site.shelf.borrows:
+        yield from ask_all(engine, requests)
+        return
+    for index, request in enumerate(requests):
+        for event in engine.compare(request):
+            yield Answering(index, event)
