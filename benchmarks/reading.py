@@ -4,7 +4,7 @@ A full model whose KV of the document was kept answers fastest and holds all of 
 chooses anew; or the pruned one reads the document again. The weights are random, of a public shape: time and memory do
 not depend on them. On an H100:
 
-    python -m benchmarks.reading --shape llama-3.1-8b --lengths 32768,131072 --device cuda --json reading_h100.json
+    python -m benchmarks.reading --preset paper --shape llama-3.1-8b --lengths 32768,131072 --json reading_h100.json
 """
 
 from __future__ import annotations

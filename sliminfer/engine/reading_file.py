@@ -121,6 +121,6 @@ def _digest(tensors: Iterable[Tensor]) -> str:
     return summary.hexdigest()
 
 
-def _bytes(tensor: Tensor) -> memoryview:
+def _bytes(tensor: Tensor) -> bytes:
     flat = tensor.detach().cpu().contiguous().flatten()
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().tobytes()

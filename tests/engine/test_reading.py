@@ -16,8 +16,12 @@ from sliminfer.engine.events import Finished, Side
 from sliminfer.engine.metrics import RunMetrics
 from sliminfer.engine.request import RunRequest
 from sliminfer.errors import ConfigError
+from sliminfer.model.known import KNOWN
 from sliminfer.model.loading import LoadedModel
+from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import PruneStep, SlimConfig
+from sliminfer.schedule.flops import prefill_flops, read_flops
+from sliminfer.selectors import selector_class
 from tests.selectors.cases import CASES
 from tests.tiny import FAMILIES, PLAIN, tiny_loaded
 
@@ -159,6 +163,16 @@ def test_flops_are_those_of_what_is_left_to_do(loaded: LoadedModel) -> None:
         fresh = last(engine.run(asking("Who?"), side))
         assert 0 < metrics.prefill_flops < fresh.prefill_flops
         assert metrics.reading_bytes > 0 == fresh.reading_bytes
+
+
+@pytest.mark.parametrize(("tokens", "most"), [(32_768, 0.25), (131_072, 0.2)])
+def test_the_arithmetic_of_a_follow_up_at_8b(tokens: int, most: float) -> None:
+    shape = KNOWN["meta-llama/Llama-3.1-8B-Instruct"].shape
+    config = SlimConfig.preset("paper", shape.layers)
+    plan = selector_class("sliminfer").plan(config, BlockMap.of(tokens, config, (tokens - 32, tokens)), shape.layers)
+    afresh, layer = prefill_flops(shape, plan.layer_runs, plan.scored), config.steps[0].layer
+    assert afresh - read_flops(shape, tokens - 32, layer) <= most * afresh
+    assert layer * 2 * shape.kv_width + shape.hidden <= 0.5 * shape.layers * 2 * shape.kv_width
 
 
 def test_a_reading_holds_the_first_layers_and_what_enters_the_step(loaded: LoadedModel) -> None:
