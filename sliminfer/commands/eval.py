@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,6 +40,10 @@ def command(
         str | None,
         typer.Option(help="Whose queries score, for every method: question, or how many of the last; else its own."),
     ] = None,
+    read_once: Annotated[
+        bool,
+        typer.Option("--read-once", help="Read a document once for all its questions; TTFT is then a follow-up's."),
+    ] = False,
     filler: measuring.FillerText = None,
     data: measuring.Data = measuring.DATA,
     download: measuring.Download = False,
@@ -49,6 +54,7 @@ def command(
 ) -> None:
     """Ask seeded questions about long texts, on the full model and under each pruning method."""
     from sliminfer.evaluate.evaluate import Variant
+    from sliminfer.evaluate.read_once import ReadOnce
     from sliminfer.sparse import check_reading
 
     names = [name for name in (part.strip() for part in methods.split(",")) if name and name != "full"]
@@ -59,6 +65,8 @@ def command(
         draft=draft,
     )  # fmt: skip
     job = measuring.prepare(asked)
+    if read_once:
+        job = replace(job, read_once=ReadOnce(job.engine))
     layers = job.engine.loaded.layers
     asked_for = prune is not None or config is not None or preset != DEFAULT_PRESET
     name, seeing = job.engine.loaded.name, job.seeing
@@ -94,6 +102,7 @@ def command(
         flop_budgets=flop_budgets,
         query_window=query_window,
         **asked_reading(reading, reading_share, reading_options),
+        **({"read_once": True} if read_once else {}),
     )
     records = measuring.measure(job, variants, path, "eval")
     if job.shard.first:

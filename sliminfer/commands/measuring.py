@@ -20,6 +20,7 @@ from sliminfer.errors import ConfigError
 if TYPE_CHECKING:
     from sliminfer.engine.engine import SlimEngine
     from sliminfer.evaluate.evaluate import Variant
+    from sliminfer.evaluate.read_once import ReadOnce
     from sliminfer.evaluate.records import Record
     from sliminfer.evaluate.shards import Shard
     from sliminfer.model.prompts import Prompt
@@ -94,6 +95,7 @@ class Job:
     seed: int
     shard: Shard
     filler: Path | None
+    read_once: ReadOnce | None = None
 
     @property
     def seeing(self) -> tuple[int, ...] | None:
@@ -191,7 +193,8 @@ def measure(
     share(store, job.shard)
     try:
         with progress_bar(runs_left(work, store, job.shard), what, shown=job.shard.first) as step:
-            return evaluate(job.engine, work, store, job.shard, lambda r: step(f"{r.suite} {r.context:,} {r.variant}"))
+            told = lambda r: step(f"{r.suite} {r.context:,} {r.variant}")  # noqa: E731
+            return evaluate(job.engine, work, store, job.shard, told, job.read_once)
     except KeyboardInterrupt:
         if job.shard.first:
             print(
@@ -210,6 +213,7 @@ def settings(job: Job) -> dict[str, Any]:
         "dtype": loaded.dtype_name,
         "seed": job.seed,
         "filler": str(job.filler) if job.filler else None,
+        **({"read_once": True} if job.read_once else {}),
     } | ({"packed": True} if loaded.packed else {}) | ({"draft": drafts(job)} if drafts(job) else {})
 
 
@@ -253,6 +257,7 @@ def result(job: Job, variants: Mapping[int, Sequence[Variant]], records: Sequenc
         "examples": job.examples,
         "left_out": [asdict(each) for each in left_out(job.suites, job.contexts, job.examples)],
         "seed": job.seed,
+        **({"read_once": job.read_once.to_dict()} if job.read_once else {}),
         "filler": str(job.filler) if job.filler else "example documents",
         "variants": [
             {"variant": v.label, "context": context, "flops_target": v.target, "config": v.config.to_dict()}

@@ -155,6 +155,7 @@ class LayerLoop:
             ConfigError: the method reads a prompt in a way that no reading can stand for.
         """
         return Reader(self.stack, self.config, ids, earlier).run(hidden)
+
     def why_dense(self, tokens: int, device: torch.device) -> str:
         """Why the layers before the first prune step read a prompt of `tokens` tokens densely; empty where they do not.
 

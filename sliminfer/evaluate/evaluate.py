@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 from sliminfer.engine.engine import SlimEngine
-from sliminfer.engine.events import Failed, Finished, Side
+from sliminfer.engine.events import Event, Failed, Finished, Side
 from sliminfer.engine.metrics import Comparison, RunMetrics
 from sliminfer.engine.request import PromptRequest, Pruning, Sampling, in_tokens
 from sliminfer.evaluate.provenance import commit, hardware
+from sliminfer.evaluate.read_once import ReadOnce
 from sliminfer.evaluate.records import FULL, Record, RecordStore, run_key
 from sliminfer.evaluate.shards import Shard
 from sliminfer.schedule.blocks import Span
@@ -91,6 +92,7 @@ def evaluate(
     store: RecordStore,
     shard: Shard | None = None,
     advance: Callable[[Record], None] | None = None,
+    read_once: ReadOnce | None = None,
 ) -> list[Record]:
     """Run all of `work` that `store` does not hold yet; returns the records of exactly this work.
 
@@ -103,6 +105,7 @@ def evaluate(
         store: where finished runs are kept.
         shard: this process's share; the whole work by default.
         advance: called after each run of this process.
+        read_once: what runs the prompts, so that a document is read once for its questions; afresh by default.
 
     Raises:
         SlimError: an example cannot be made or does not fit the model.
@@ -112,7 +115,7 @@ def evaluate(
     failed: list[Record] = []
     try:
         for each in shard.mine([each for each in work if each.missing(store)]):
-            for record in run_work(engine, each, each.missing(store)):
+            for record in run_work(engine, each, each.missing(store), read_once):
                 store.add(record)
                 if record.error is not None:
                     failed.append(record)
@@ -137,16 +140,24 @@ def runs_left(work: Sequence[Work], store: RecordStore, shard: Shard) -> int:
     return sum(len(each.missing(store)) for each in shard.mine([each for each in work if each.missing(store)]))
 
 
-def run_work(engine: SlimEngine, work: Work, missing: set[str]) -> Iterator[Record]:
+def run_work(
+    engine: SlimEngine, work: Work, missing: set[str], read_once: ReadOnce | None = None
+) -> Iterator[Record]:
     """Records of one example for the full model and the variants whose keys are `missing`."""
     item = work.suite.item(work.context, work.index)
     origin = Origin(_commit(), hardware(engine.loaded))
     asked = item_request(engine, item)
-    full = _run(engine, asked, "full")
+
+    def run(asked: PromptRequest, side: Side) -> Finished | str:
+        if read_once is None:
+            return _end(engine.run(asked, side))
+        return _end(read_once.run((work.suite.name, work.context), asked, side))
+
+    full = run(asked, "full")
     for key, variant in zip(work.keys, (None, *work.variants), strict=True):
         if key in missing:
-            run = full if variant is None else _run(engine, asked.under(variant.config), "pruned")
-            yield _record(item, asked, variant, run, full, origin)
+            found = full if variant is None else run(asked.under(variant.config), "pruned")
+            yield _record(item, asked, variant, found, full, origin)
 
 
 def item_request(engine: SlimEngine, item: EvalItem) -> PromptRequest:
@@ -165,10 +176,10 @@ def evidence_kept(evidence: Sequence[Span], metrics: RunMetrics) -> tuple[float,
     )
 
 
-def _run(engine: SlimEngine, asked: PromptRequest, side: Side) -> Finished | str:
+def _end(events: Iterator[Event]) -> Finished | str:
     """The last event of a run, or why it failed."""
     last = None
-    for event in engine.run(asked, side):
+    for event in events:
         last = event
     if isinstance(last, Finished):
         return last
