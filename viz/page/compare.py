@@ -103,6 +103,7 @@ class CompareTab(Tab):
 
 
 def _repeated(live: LiveRun) -> str:
-    """Median and range over all pairs; empty for a single one."""
-    timing = live.timing
-    return "" if timing is None or len(timing.pairs) < 2 else timing_chart(timing).html()
+    """Median and range over the rounds, and over all pairs with those that ran for the clock alone."""
+    timing, rounds = live.timing, live.rounds
+    asked = repeats(*zip(*rounds, strict=True)).html() if len(rounds) > 1 else ""
+    return asked + (timing_chart(timing).html() if timing is not None and live.view.again else "")

@@ -209,7 +209,8 @@ class DocumentEvents:
         """What of a document is read from now on."""
         room, document = self.site.room(visitor.model), taken.document
         visitor.taken, visitor.document, visitor.evidence = taken, document, ()
-        visitor.tokens = self.site.estimated_tokens(document.text)
+        whole = document is taken.whole
+        visitor.tokens = taken.tokens if whole else self.site.estimated_tokens(document.text)
         visitor.hands, visitor.picked = Hands(), None
         self.site.holdings.note(visitor)
         doc = self.controls.document

@@ -69,18 +69,9 @@ class Follow:
             **can,
             drawing: told,
             self.controls.document.expect: expected(suggestion),
-            self.controls.document.part.room: self._room(visitor, setup),
+            self.controls.document.part.room: room_said(self.site, visitor, setup),
             **{part: lines.get(name, "") for name, parts in self.notes.items() for part in parts},
         }
-
-    def _room(self, visitor: Visitor, setup: Setup | None) -> str:
-        room = self.site.room(visitor.model)
-        if setup is None or not setup.steps:
-            return room_html(room, None)
-        try:
-            return room_html(room, self.site.expected_s(setup, visitor.tokens))
-        except SlimError:  # the drawing says what is wrong
-            return room_html(room, None)
 
     def fresh(self, visitor: Visitor, names: Iterable[str], subject: Subject) -> Updates:
         """New results of `subject` are on their way under `names`: their lines are empty."""
@@ -94,3 +85,14 @@ def drawn(site: Site, visitor: Visitor, setup: Setup) -> str:
     if visitor.document is None or not visitor.tokens:
         return promise(setup, shape, min(USUAL_TOKENS, shape.context))
     return promise(setup, shape, *site.asking(visitor.tokens, setup.question))
+
+
+def room_said(site: Site, visitor: Visitor, setup: Setup | None) -> str:
+    """How much can be read, and how long the visitor's document will take."""
+    room = site.room(visitor.model)
+    if setup is None or not setup.steps:
+        return room_html(room, None)
+    try:
+        return room_html(room, site.expected_s(setup, visitor.tokens))
+    except SlimError:  # the drawing says what is wrong
+        return room_html(room, None)

@@ -17,7 +17,7 @@ from viz.page.controls import Controls
 from viz.page.desk import AS_TYPED, QUIET, Desk, Trigger
 from viz.page.document_events import DocumentEvents
 from viz.page.document_input import about_document
-from viz.page.follow import Follow, drawn
+from viz.page.follow import Follow, drawn, room_said
 from viz.page.panes import status
 from viz.page.preset_input import PresetEvents
 from viz.page.run_bar import RunBar
@@ -59,6 +59,7 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
                 )
                 load = preset_input.build()
                 chosen.schedule.drawing.value = drawn(site, first, site.start)
+                chosen.document.part.room.value = room_said(site, first, site.start)
             with gr.Column(elem_id="results", min_width=300):
                 bar = run_bar.build(_ready(site))
                 built, frames = _lay_out(tabs, site, first)
@@ -72,10 +73,8 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
         documents = DocumentEvents(site, chosen, built, bar.status)
         presets = PresetEvents(site, chosen, bar.status)
         loaded = load.upload(presets.take, [load, *chosen.inputs], presets.outputs, queue=False, **QUIET)
-        arrived = _wire_link(page, sharing, documents, visitor)
-        _wire_follow(
-            follow, visitor, [loaded.then, arrived.then, *desk.changes, *_wire_document(documents, visitor)]
-        )
+        _wire_link(page, sharing, documents, visitor)
+        _wire_follow(follow, visitor, [loaded.then, *desk.changes, *_wire_document(documents, visitor)])
         _wire_old_errors(chosen, bar)
         api.add(site)
     return page
@@ -186,15 +185,15 @@ def _wire_old_errors(chosen: Controls, bar: RunBar) -> None:
     )  # fmt: skip
 
 
-def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> Any:
-    """What a link brings, and a link to take away; gives the arrival."""
+def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> None:
+    """What a link brings, and a link to take away. What follows from it follows from the changes that it makes."""
     choices = sharing.controls
     shown = {id(part): part for part in [*_taken(documents), *choices.everything, sharing.status]}
     page.unload(documents.left)
     sharing.box.make_link.click(
         sharing.link, choices.inputs, [sharing.box.link, sharing.status], queue=False, **AS_TYPED
     )
-    return page.load(documents.arrive, visitor, list(shown.values()), queue=False, **QUIET)
+    page.load(documents.arrive, visitor, list(shown.values()), queue=False, **QUIET)
 
 
 def _taken(events: DocumentEvents) -> list[Any]:
