@@ -43,6 +43,7 @@ def test_a_script_that_got_into_the_page_does_not_run(chromium: Browser, site: S
         tab = context.new_page()
         tab.goto(site.url)
         expect(tab.locator("#run")).to_be_enabled(timeout=60_000)
+        expect(tab.locator("#verdict")).to_be_attached()
         tab.evaluate(WATCH)
         tab.evaluate(
             """() => {

@@ -115,6 +115,7 @@ def test_closing_the_page_stops_its_run(open_page: Open, site: Served) -> None:
 
 def test_repeated_runs_give_a_median(open_page: Open) -> None:
     tab = open_page("?repeats=3")
+    expect(tab.locator("#status")).to_have_text(re.compile(r"^\s*Ready\.\s*$"))  # the link's setup has arrived
     run_to_the_end(tab)
     expect(tab.locator("#status")).to_contain_text("3 runs of each side")
     expect(tab.locator("#details")).to_contain_text("Median of 3 runs of each side")
