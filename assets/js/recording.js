@@ -95,4 +95,6 @@ if (recording) {
     }
   });
   say();
+  window.slimClicked?.click(); // what was pressed while the page was on its way
+  delete window.slimClicked;
 }

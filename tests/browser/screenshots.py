@@ -78,6 +78,20 @@ def start(tab: Page) -> bool:
     return False
 
 
+def recording(tab: Page) -> bool:
+    """At the end of the recorded run."""
+    tab.emulate_media(reduced_motion="reduce")
+    return True
+
+
+def tour(tab: Page) -> bool:
+    """In its second step."""
+    tab.emulate_media(reduced_motion="reduce")
+    tab.get_by_role("button", name="Tour in four steps").click()
+    tab.locator(".tour-next").click()
+    return True
+
+
 def running(tab: Page) -> bool:
     """While a long document is read."""
     long = examples()[-1]
@@ -168,7 +182,7 @@ def error(tab: Page) -> bool:
 
 STATES: dict[str, Callable[[Page], bool]] = {
     state.__name__: state
-    for state in (start, running, compare, kept, lost, cache, runs, methods, diffusion, about, error)
+    for state in (start, recording, tour, running, compare, kept, lost, cache, runs, methods, diffusion, about, error)
 }
 
 

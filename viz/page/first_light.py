@@ -16,11 +16,16 @@ from viz.figures.theme import script, stylesheet
 from viz.figures.tour import tour_html
 
 SLOT = '<div class="rec-slot"></div>'
-# Gradio makes the page dark by the same two signs, but only once its scripts are there.
-_DARK = """
+# Gradio makes the page dark by the same two signs, but only once its scripts are there. A button that is pressed before
+# that is remembered.
+_EARLY = """
 const theme = new URLSearchParams(location.search).get('__theme');
 if (theme === 'dark' || (theme !== 'light' && matchMedia('(prefers-color-scheme: dark)').matches))
   document.body.classList.add('dark');
+document.addEventListener('click', (event) => {
+  const button = event.target.closest?.('#first-light button');
+  if (button) window.slimClicked = button;
+});
 """
 
 _log = logging.getLogger(__name__)
@@ -57,7 +62,7 @@ class FirstLightPage:
             return ""
         playing = playing_html(self.run, tour_html(self.run, self.spread))
         return (
-            f"<script>{_DARK}</script>"
+            f"<script>{_EARLY}</script>"
             f'<div id="first-light"><header><h1>{title}</h1><p>{tagline}</p></header>'
             '<div class="rec-columns"><div class="rec-space" aria-hidden="true"></div>'
             f"<main>{playing}</main></div></div>"
