@@ -25,12 +25,11 @@ document.addEventListener("drop", (event) => {
 }, true);
 
 // A button that is disabled loses the focus: it goes to the other one, so that the keyboard stays where it was.
-// On a slow machine the buttons may come after this line, so they are looked up when they are needed.
-const ids = ["run", "stop"];
+const pair = () => ["run", "stop"].map((id) => document.getElementById(id));
 let held = null; // the one of the two that was pressed or tabbed to last
-document.addEventListener("focusin", (event) => { held = ids.includes(event.target.id) ? event.target : null; });
+document.addEventListener("focusin", (event) => { held = pair().includes(event.target) ? event.target : null; });
 new MutationObserver(() => {
   if (!held?.disabled || ![document.body, held].includes(document.activeElement)) return;
-  const other = ids.map((id) => document.getElementById(id)).find((each) => each && each !== held);
+  const other = pair().find((each) => each !== held);
   if (other && !other.disabled) other.focus({ preventScroll: true });
-}).observe(element.closest("#run-bar") ?? document.body, { subtree: true, attributes: true, attributeFilter: ["disabled"] });
+}).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["disabled"] });
