@@ -85,7 +85,7 @@ class SlimInfer(BlockSelector):
         blocks, device = self.prompt.blocks, view.alive.device
         budget = blocks.kept(view.step)
         at_once = runs_triton("choose_blocks", device) and len(blocks) <= _MOST_AT_ONCE
-        if budget >= len(self.alive) or not at_once:
+        if budget >= len(self.alive) or not at_once or not view.layers:  # before layer 0 no layer has scored
             return super().select(view)
         found = [self.by_layer(view, layer).to(device) for layer in view.layers]
         self._marks = self._marks.to(device, non_blocking=True)
