@@ -43,3 +43,7 @@ class KVTable:
     def count(self) -> None:
         """Every layer holds one token more; launched, not waited for."""
         self._cells[:, HELD].add_(1)
+
+    def let_go(self) -> None:
+        """The rows name nothing any more: buffers that nobody else holds are free once what was launched is done."""
+        self.stores = []

@@ -109,6 +109,7 @@ def stepwise(
             taken += 1
             yield late.read()
     finally:
+        step.table.let_go()
         if taken and not cache.closed:
             sequence.begin(taken, len(cache.layers))
             for layer in cache.layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -133,6 +134,14 @@ def test_an_answer_that_stops_leaves_what_the_loop_leaves(name: str, stop: int) 
     assert same(by_step, by_loop)
     assert by_step.looped(found[-1], 6) == by_loop.looped(found[-1], 6)
     assert by_step.stepped(by_step.steps(), 7, 5) == by_loop.looped(7, 5)
+
+
+def test_a_step_holds_no_answers_keys_once_it_is_over() -> None:
+    asked = Asked(tiny_loaded(), PRUNED, 130, 20)
+    step, stores = asked.steps(), [weakref.ref(layer.store) for layer in asked.cache.layers]
+    asked.stepped(step, asked.token, 20, 5)
+    asked.cache.close()
+    assert all(store() is None for store in stores)
 
 
 def test_half_precision_says_the_same() -> None:
