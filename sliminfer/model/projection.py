@@ -115,11 +115,12 @@ def _heads(attention: Any, family: Family, flat: Tensor, norm: str, cos: Tensor,
     states = heads.transpose(1, 2)
     if place == "rows":
         states = getattr(attention, norm)(states)
+    cos, sin = cos.to(states.device), sin.to(states.device)
     if family.rotates(attention) and _turns_at_once(family, states):
         # In one launch, over what a projection has just made.
         apply_rope(states[0].transpose(0, 1), states[0, :0].transpose(0, 1), cos[0], sin[0])
     elif family.rotates(attention):
-        states = family.rotate(attention, states, cos.to(states.device), sin.to(states.device))
+        states = family.rotate(attention, states, cos, sin)
     if place == "rotated":
         states = getattr(attention, norm)(states)
     return states[0]
