@@ -135,14 +135,20 @@ class Reader:
         """`ids` are all tokens to read; those of `earlier`, if any, are the first of them and were read before.
 
         Raises:
-            ConfigError: a layer does not attend, or the method reads the prompt in a way that no reading stands for.
+            ConfigError: a layer does not attend, the method reads the prompt in a way that no reading stands for, or
+                `earlier` is one of another layer or rotated by other factors.
         """
         self.stack, self.config, self.ids, self.earlier = stack, config, tuple(ids), earlier
         self.layer = reading_layer(config, stack.depth)
         if not all(stack.attending[: self.layer]):
-            raise ConfigError(
-                "Some layers of this model have a state and no keys, which no reading keeps: ask afresh."
-            )
+            raise ConfigError("Some layers of this model have a state and no keys, which no reading keeps: ask afresh.")
+        if earlier is not None:
+            if earlier.layer != self.layer:
+                raise ConfigError(
+                    f"The earlier reading ends at layer {earlier.layer}, and this one at layer {self.layer}: give one of "
+                    "the same schedule and side, or none."
+                )
+            check_rotation(stack, len(earlier), len(self.ids))
 
     def run(self, hidden: Tensor) -> Generator[LayerTick, None, Reading]:
         """The layers, yielding after each, over the embeddings of what was not read before [1, tokens, hidden]."""

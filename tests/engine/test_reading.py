@@ -190,6 +190,9 @@ def test_what_cannot_be_answered_from_a_reading_is_told_in_a_sentence(loaded: Lo
     two_pass = next(config for config in CASES if config.method == "gemfilter")
     with pytest.raises(ConfigError, match=r"gemfilter .* ask afresh"):
         engine.read(asking("What?", two_pass))
+    for others in (CONFIG.with_changes(steps=(PruneStep(1, 0.5),)), CONFIG.with_changes(steps=(PruneStep(3, 0.5),))):
+        with pytest.raises(ConfigError, match="earlier reading ends at layer 2"):
+            engine.read(asking("What?", others), earlier=reading)
     several = next(config for config in CASES if config.method == "claa")
     with pytest.raises(ConfigError, match=r"claa .* ask afresh"):
         engine.read(asking("What?", several))
@@ -209,3 +212,5 @@ def test_a_prompt_that_is_rotated_otherwise_than_the_reading_is_refused() -> Non
     assert_as_afresh(engine, asking("Who?", document=DOCUMENT[:560]), last(engine.ask(reading, "Who?")))
     *_, end = engine.ask(reading, "Who was it that lit the lamp, " * 12)
     assert "ask afresh" in str(getattr(end, "message", ""))
+    with pytest.raises(ConfigError, match="other factors"):
+        engine.read(asking("What?", document=DOCUMENT * 2), earlier=reading)
