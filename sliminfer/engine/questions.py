@@ -48,8 +48,8 @@ def ask_all(
     """Ask `requests` of the full model, then of the pruned one, then compare each; see `SlimEngine.compare`.
 
     Each side reads what the prompts share with the first one's, and lets go of it before the other begins. One question
-    alone, a method that can answer from no reading, and a prompt that is rotated otherwise than what was read are asked
-    afresh: then no `DocumentRead` comes, or the run's `read_tokens` are 0.
+    alone, a method or a hybrid model that can answer from no reading, and a prompt that is rotated otherwise than what
+    was read are asked afresh: then no `DocumentRead` comes, or the run's `read_tokens` are 0.
 
     Raises:
         SlimError: a request cannot be run at all, or the reading was stopped.
@@ -81,10 +81,11 @@ def ask_all(
 def _can_read(engine: SlimEngine, ready: PromptRequest, side: Side) -> bool:
     config = ready.pruning.config if side == "pruned" else SlimConfig(method="full")
     try:
-        reading_layer(config, engine.loaded.layers)
+        layer = reading_layer(config, engine.loaded.layers)
     except ConfigError:
         return False
-    return ready.prompt.question[0] > 0
+    # Layers with a state have no keys to keep.
+    return ready.prompt.question[0] > 0 and all(engine.loaded.shape.attending[:layer])
 
 
 def _asked(

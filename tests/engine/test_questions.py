@@ -73,6 +73,13 @@ def test_what_no_reading_can_answer_is_asked_afresh(loaded: LoadedModel) -> None
         next(ask_all(engine, []))
 
 
+def test_a_hybrid_is_asked_afresh() -> None:
+    config = SlimConfig((PruneStep(3, 0.5),), local=8)
+    result = result_of(SlimEngine(tiny_loaded("lfm2")), requests(config, QUESTIONS[:2]))
+    assert (result.readings, result.failed) == ({}, [])
+    assert all(run.comparison is not None for run in result.runs)
+
+
 def test_it_stops_where_it_is_told(loaded: LoadedModel) -> None:
     stop = threading.Event()
     seen = []
