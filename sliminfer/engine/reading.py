@@ -145,8 +145,8 @@ class Reader:
         if earlier is not None:
             if earlier.layer != self.layer:
                 raise ConfigError(
-                    f"The earlier reading ends at layer {earlier.layer}, and this one at layer {self.layer}: give one of "
-                    "the same schedule and side, or none."
+                    f"The earlier reading ends at layer {earlier.layer}, and this one at layer {self.layer}: give one "
+                    "of the same schedule and side, or none."
                 )
             check_rotation(stack, len(earlier), len(self.ids))
 
