@@ -146,9 +146,15 @@ def _metrics(data: Mapping[str, Any]) -> RunMetrics:
         held = values[name]
         values[name] = KVBytes(tuple(map(int, held["device"])), tuple(map(int, held["host"])), int(held["spare"]))
     values["kept"] = tuple(
-        KeptAtLayer(each["layer"], each["tokens"], tuple((start, end) for start, end in each["ranges"]))
+        KeptAtLayer(
+            each["layer"],
+            each["tokens"],
+            tuple((start, end) for start, end in each["ranges"]),
+            tuple(each.get("scored_by", ())),
+        )
         for each in values["kept"]
     )
+    values["blocks_read"] = tuple(values.get("blocks_read", ()))
     values["token_at"], values["tokens_per_layer"] = tuple(values["token_at"]), tuple(values["tokens_per_layer"])
     return RunMetrics(**checked(RunMetrics, values))
 

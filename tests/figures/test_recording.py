@@ -56,6 +56,7 @@ def test_a_run_comes_back_as_it_was(made: tuple[RunResult, dict[str, Any]], tmp_
         assert after.metrics is not None
         assert before.metrics is not None
         assert after.metrics.prompt_kv == before.metrics.prompt_kv
+        assert (after.metrics.kept, after.metrics.blocks_read) == (before.metrics.kept, before.metrics.blocks_read)
     assert back.run.comparison == run.comparison
     whole = KeptMap.from_side(run.pruned, back.config)
     assert (back.kept.alive == whole.alive).all()
