@@ -117,16 +117,16 @@ def test_a_prune_step_is_few_launches(family: str, monkeypatch: pytest.MonkeyPat
         assert torch.equal(found, wanted)
 
 
-def test_a_step_before_layer_0_chooses_by_the_drafts_scores_alone() -> None:
+def test_a_step_before_layer_0_chooses_by_the_drafts_scores_alone(device: torch.device) -> None:
     steps = (PruneStep(0, 0.6), PruneStep(3, 0.3))
     config = SlimConfig(steps, "sliminfer-draft", block_size=8, local=10, query_window=2)
-    model, kept = tiny_model(), []
-    scores = torch.rand(80, generator=torch.Generator().manual_seed(1)).to(model.device)
+    model, scores = tiny_model().to(device), torch.rand(80, generator=torch.Generator().manual_seed(1)).to(device)
+    kept: list[list[list[int]]] = []
     for kernels in ("torch", "triton"):
         loop = LayerLoop(model, config, outside=scores)
         cache = SlimCache(config, 6, BlockMap.of(80, config), reserve=8)
         with ops.use_kernels(kernels), torch.inference_mode():
-            exhaust(loop.run(loop.decoder.embed_tokens(token_ids(80)), cache, "last"))
+            exhaust(loop.run(loop.decoder.embed_tokens(token_ids(80).to(device)), cache, "last"))
         kept.append([positions.tolist() for positions in loop.kept_positions(cache)])
     assert kept[0] == kept[1]
     assert len(kept[0][0]) == 48
