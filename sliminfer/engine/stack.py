@@ -261,6 +261,8 @@ class Stack:
         assert selector is not None
         reads = selector.query_window(config, call.sequence.prompt.blocks) > 0
         seeing = self.seeing if reads else None  # whoever asks no queries can choose anywhere
+        if selector.reads_keys and not reads and not all(self.attending):
+            seeing = tuple(index for index, attends in enumerate(self.attending) if attends)
         call.steps = {step.layer: step for step in steps if step.layer < call.depth}
         call.scorers = {layer: scorers_of(layer, seeing, config.score_layer) for layer in call.steps}
         for layer in call.steps:

@@ -141,6 +141,7 @@ class Selector(ABC):
         keeps_positions: whether a method of two passes leaves the tokens at the positions that they had.
         own_budget: whether the method decides how much it spends, so that `plan` says the most.
         revives: whether dropped tokens are stored and `revive` may bring them back in decode.
+        reads_keys: whether it reads keys even where it asks no queries, so that it needs a layer that attends.
         usual: share of its published keeps that goes on as a rule: less than 1 where they are upper bounds.
     """
 
@@ -152,6 +153,7 @@ class Selector(ABC):
     keeps_positions: ClassVar[bool] = False
     own_budget: ClassVar[bool] = False
     revives: ClassVar[bool] = False
+    reads_keys: ClassVar[bool] = False
     usual: ClassVar[float] = 1.0
 
     def __init__(self, config: SlimConfig, prompt: PromptView) -> None:

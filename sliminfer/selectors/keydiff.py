@@ -23,6 +23,7 @@ class KeyDiff(TokenSelector):
 
     name: ClassVar[str] = "keydiff"
     paper: ClassVar[str] = "KeyDiff, arXiv 2504.15364 (our reimplementation)"
+    reads_keys: ClassVar[bool] = True
 
     @classmethod
     def query_window(cls, config: SlimConfig, blocks: BlockMap) -> int:

@@ -66,6 +66,15 @@ def test_the_engine_runs_them_and_counts(family: str) -> None:
     assert all(done.metrics.prompt_kv.device)  # a state is counted as what its layer holds
 
 
+@pytest.mark.parametrize("steps", [(PruneStep(4, 0.5),), (PruneStep(3, 0.7), PruneStep(5, 0.4))])
+def test_keys_are_read_of_a_layer_that_has_some(steps: tuple[PruneStep, ...]) -> None:
+    config = SlimConfig(steps, "keydiff", block_size=8, local=10)
+    request = PromptRequest(Prompt.of_ids(token_ids(90)[0].tolist(), 4), Sampling(3), Pruning(config))
+    *_, done = SlimEngine(tiny_loaded("lfm2")).run(request)
+    assert isinstance(done, Finished)
+    assert len(done.metrics.kept) == len(steps)
+
+
 @pytest.mark.parametrize("family", HYBRIDS)
 def test_shapes_count_every_weight(family: str) -> None:
     model = tiny_model(family)
