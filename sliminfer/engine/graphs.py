@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from itertools import chain
 
@@ -19,6 +20,8 @@ from sliminfer.ops.linear import is_plain
 _KERNELS = ("rms_norm", "rms_norm_residual", "swiglu", "append_rotated", "attend_row")
 # Before a capture the step runs so often: kernels compile and libraries make their handles then.
 _WARM_UPS = 2
+# Before a capture torch gives back the unused memory of every device: not while another thread captures on one of them.
+_CAPTURE_TURN = threading.Lock()
 
 
 class NoGraph(SlimError):
@@ -76,11 +79,11 @@ class DecodeGraphs:
         device = step.ids.device
         try:
             # A capture that fails may leave its own stream current: what was current comes back.
-            with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
+            with _CAPTURE_TURN, torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
                 return CapturedSteps(step, _capture(step, device))
         except torch.OutOfMemoryError as error:
             raise NoGraph("no memory for a CUDA graph") from error
-        except RuntimeError as error:
+        except Exception as error:  # whatever it is, the layer loop decodes without a graph
             raise NoGraph(f"a CUDA graph could not be captured ({' '.join(str(error).split())[:120]})") from error
 
 

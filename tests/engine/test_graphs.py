@@ -119,7 +119,9 @@ def test_an_answer_stops_where_the_loops_does() -> None:
     assert run(one, asked())["pruned"].token_ids == ids  # the engine goes on
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no room"), RuntimeError("operation not permitted")])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no room"), RuntimeError("operation not permitted"), TypeError("not permitted")]
+)
 def test_a_capture_that_fails_leaves_the_answer_to_the_loop(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     one = engine()
     expected = eagerly(one, asked())
