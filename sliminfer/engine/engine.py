@@ -130,7 +130,8 @@ class SlimEngine:
             stop: ends the reading at the next layer boundary.
 
         Raises:
-            SlimError: the request cannot be run, its method cannot answer from a reading, or it was stopped.
+            SlimError: the request cannot be run, its method cannot answer from a reading, it was stopped, or there is
+                no memory for it.
         """
         ready = self.prepare(request)
         if side == "full":
@@ -147,6 +148,13 @@ class SlimEngine:
                         raise self.limits.too_slow(f"Reading {len(ready.prompt):,} tokens")
             except StopIteration as done:
                 made: Reading = done.value
+            except Exception as error:
+                if not _out_of_memory(error):
+                    raise
+                raise MemoryLimitError(
+                    f"Reading {len(ready.prompt):,} tokens on the {side} side does not fit in memory: use a shorter "
+                    "document or a smaller model."
+                ) from error
         return replace(made, request=request if isinstance(request, RunRequest) else None)
 
     @torch.inference_mode()

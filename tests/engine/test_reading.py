@@ -15,7 +15,7 @@ from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Finished, Side
 from sliminfer.engine.metrics import RunMetrics
 from sliminfer.engine.request import RunRequest
-from sliminfer.errors import ConfigError
+from sliminfer.errors import ConfigError, MemoryLimitError
 from sliminfer.model.known import KNOWN
 from sliminfer.model.loading import LoadedModel
 from sliminfer.schedule.blocks import BlockMap
@@ -201,6 +201,18 @@ def test_what_cannot_be_answered_from_a_reading_is_told_in_a_sentence(loaded: Lo
     earlier = asking("Who?", CONFIG.with_changes(steps=(PruneStep(1, 0.5),)))
     *_, end = engine.ask(reading, earlier)
     assert "read the document for this schedule" in str(getattr(end, "message", ""))
+
+
+def test_no_memory_for_a_reading_is_told_in_a_sentence() -> None:
+    def out(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine = SlimEngine(tiny_loaded(seed=8))
+    handle = engine.loaded.model.model.layers[1].register_forward_pre_hook(out)
+    with pytest.raises(MemoryLimitError, match="does not fit in memory"):
+        engine.read(asking("What?"))
+    handle.remove()
+    assert len(engine.read(asking("What?"))) > 0
 
 
 def test_a_prompt_that_is_rotated_otherwise_than_the_reading_is_refused() -> None:
