@@ -74,7 +74,8 @@ def selector_class(name: str) -> type[Selector]:
     if name not in _METHODS and name in (installed := _installed()):
         register(_load(installed[name]))
     if name not in _METHODS:
-        raise ConfigError(f"Unknown method {name!r}: choose one of {', '.join((*available(), *baselines()))}.")
+        full, *others = available()
+        raise ConfigError(f"Unknown method {name!r}: choose one of {', '.join((full, *baselines(), *others))}.")
     return _METHODS[name]
 
 
