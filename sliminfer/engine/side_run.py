@@ -72,7 +72,7 @@ class SideRun:
         self.reading, self.read_tokens = reading, 0 if reading is None else len(reading)
         self.prompt, self.sampling = prompt, sampling = request.prompt, request.sampling
         self.config = request.pruning.config if side == "pruned" else SlimConfig(method="full")
-        self.outside, self.outside_s, self.outside_flops = outside, 0.0, 0.0
+        self.outside, self.outside_s = outside, 0.0
         self.note = outside.why_not(request, self.config)
         if self.note:
             self.config = self.config.with_changes(steps=())
@@ -178,7 +178,6 @@ class SideRun:
             yield ScoredOutside(self.side, self.elapsed(), done, total)
         synchronize(self.loaded.device)
         self.outside_s = self.elapsed() - began
-        self.outside_flops = self.outside.flops(self.request, self.config)
 
     @property
     def _reads_back_late(self) -> bool:
@@ -282,6 +281,8 @@ class SideRun:
         by = [scorers_of(layer, seeing, self.config.score_layer).layers(layer) if reads else () for layer in steps]
         drafted = self.outside.source(self.config)
         beside = self.outside.weights_bytes if drafted is not None and drafted.needs_draft else 0
+        # Here, not before the first token: a draft with another tokenizer cuts the whole text for it once more.
+        outside_flops = self.outside.flops(self.request, self.config)
         sparse = self._sparse_reading()
         decode_s = token_at[-1] - token_at[0]
         return RunMetrics(
@@ -301,7 +302,7 @@ class SideRun:
             weights_bytes=self.loaded.weights_bytes,
             prefill_flops=prefill_flops(self.loaded.shape, runs, scored, sparse.reads)
             - self._saved_flops
-            + self.outside_flops,
+            + outside_flops,
             device=self.loaded.device_name,
             dtype=self.loaded.dtype_name,
             attention=self.loaded.attention,
@@ -315,7 +316,7 @@ class SideRun:
             decoding=decoding,
             first_logits=first_logits,
             outside_s=self.outside_s,
-            outside_flops=self.outside_flops,
+            outside_flops=outside_flops,
             note=self.note,
         )
 
