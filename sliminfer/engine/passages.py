@@ -31,7 +31,11 @@ def marked(prompt: Prompt, passages: Sequence[Passage], name: str) -> tuple[Span
         raise ConfigError(f"{name} is {passages!r}: give a list of texts, or of first and last characters.")
     low, high = prompt.document
     text = prompt.text[low:high]
-    places = np.array([place for passage in passages for place in _places(text, passage, name)], dtype=np.int64) + low
+    # A text that is given twice is looked for once, and places are kept as plain numbers: a letter has very many.
+    wanted = dict.fromkeys(each.strip() for each in passages if isinstance(each, str))
+    once: list[Passage] = [*wanted, *(each for each in passages if not isinstance(each, str))]
+    edges_of = (edge for passage in once for place in _places(text, passage, name) for edge in place)
+    places = np.fromiter(edges_of, dtype=np.int64).reshape(-1, 2) + low
     starts, ends = np.array(prompt.spans, dtype=np.int64).T
     first = np.searchsorted(np.maximum.accumulate(ends), places[:, 0], "right")
     last = np.searchsorted(np.maximum.accumulate(starts), places[:, 1], "left")
@@ -48,11 +52,13 @@ def _places(text: str, passage: Passage, name: str) -> Iterator[Span]:
     """Character ranges of `text` that `passage` stands for, at least one."""
     if isinstance(passage, str):
         wanted = passage.strip()
-        found = [match.span() for match in re.finditer(re.escape(wanted), text)] if wanted else []
-        if not found:
+        found = re.finditer(re.escape(wanted), text) if wanted else iter(())
+        first = next(found, None)
+        if first is None:
             told = repr(wanted if len(wanted) <= 60 else wanted[:57] + "...")
             raise ConfigError(f"{name} names {told}, which is not in the document: give a text as it stands there.")
-        yield from found
+        yield first.span()
+        yield from (match.span() for match in found)
         return
     try:
         start, end = passage

@@ -37,6 +37,11 @@ def test_a_text_is_found_wherever_it_stands_as_its_characters_are(start: int, le
     assert found == wanted
 
 
+def test_a_text_that_is_given_many_times_is_looked_for_once() -> None:
+    prompt = build_prompt(tiny_tokenizer(), "the lamp " * 5_000, "When was it lit?")
+    assert marked(prompt, ("e", " e ") * 20_000, "keep") == marked(prompt, ("e",), "keep")
+
+
 def test_what_is_kept_and_dropped_is_so_in_the_run() -> None:
     loaded = tiny_loaded()
     document = "".join(f"On day {day} the lamp was lit at {day % 12}. " for day in range(60))

@@ -82,6 +82,8 @@ def test_compare_keeps_and_drops_what_it_is_told(client: Client) -> None:
         ({"keep": ["no such words"]}, "keep names 'no such words', which is not in the document"),
         ({"drop": "A lamp."}, "drop is 'A lamp.': give a list of texts"),
         ({"keep": [3]}, "keep has 3: give a text"),
+        ({"keep": ["lamp"] * 65}, "keep has 65 passages: give up to 64"),
+        ({"drop": ["lamp " * 1_000]}, "drop has a passage of more than 4,000 characters"),
         ({"gamma": 2.0}, "between 0 and 1"),
         ({"active": 0.0}, "not a fraction"),
         ({"prune": f"{LAYERS}:25%"}, "does not exist"),

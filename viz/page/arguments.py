@@ -10,7 +10,12 @@ from typing import Any, TypeVar, get_type_hints
 
 import gradio as gr
 
+from sliminfer.errors import ConfigError
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+MOST_PASSAGES = 64  # to be kept or dropped, of one call
+LONGEST_PASSAGE = 4_000  # characters of one
 
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -36,6 +41,18 @@ def typed(function: F) -> F:
         yield from function(**fitting(args, kwargs))
 
     return streaming if inspect.isgeneratorfunction(function) else answering  # type: ignore[return-value]
+
+
+def passages(name: str, given: Any) -> Any:
+    """What an argument called `name` gives to be kept or dropped; raises ConfigError for more than is looked for.
+
+    Each is looked for in the whole document. What they are is checked where they are looked for.
+    """
+    if isinstance(given, list) and len(given) > MOST_PASSAGES:
+        raise ConfigError(f"{name} has {len(given):,} passages: give up to {MOST_PASSAGES}.")
+    if isinstance(given, list) and any(isinstance(each, str) and len(each) > LONGEST_PASSAGE for each in given):
+        raise ConfigError(f"{name} has a passage of more than {LONGEST_PASSAGE:,} characters: split it.")
+    return given or ()
 
 
 def _fitting(name: str, value: Any, kind: Any) -> Any:

@@ -15,7 +15,7 @@ from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import SlimConfig, parse_steps
 from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.page.api import STOPPED, watched
-from viz.page.arguments import typed
+from viz.page.arguments import passages, typed
 from viz.page.compare_api import progress
 from viz.page.site import Site
 from viz.page.stream import plain_message
@@ -51,8 +51,8 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             temperature: 0 always takes the likeliest token.
             top_p: nucleus for sampling.
             seed: seed for sampling.
-            keep: texts of the document that are never pruned, wherever they stand in it.
-            drop: texts of the document that go no further than the first prune step, for experiments.
+            keep: texts of the document that are never pruned, wherever they stand in it; up to 64.
+            drop: texts of the document that go no further than the first prune step, for experiments; up to 64.
 
         Returns:
             What each side read once, in seconds and bytes, and the questions in order, each with what /compare gives;
@@ -71,8 +71,9 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
                 config = config.with_changes(steps=steps, least_tokens=0)
             RunLimits(new_tokens=site.most_new_tokens).check(0, max_new_tokens)
             request = RunRequest(
-                document, asked[0], config, max_new_tokens, temperature, top_p, seed, keep=keep or (), drop=drop or ()
-            )
+                document, asked[0], config, max_new_tokens, temperature, top_p, seed,
+                keep=passages("keep", keep), drop=passages("drop", drop),
+            )  # fmt: skip
             requests = [replace(request, question=question) for question in asked]
             result, at = QuestionsResult.of(len(asked)), 0
             for items in watched(site, lambda: _items(site, name, requests)):

@@ -14,7 +14,7 @@ from sliminfer.engine.side_result import SideResult
 from sliminfer.schedule.config import SlimConfig, parse_steps
 from sliminfer.schedule.presets import DEFAULT_PRESET
 from viz.page.api import STOPPED, watched
-from viz.page.arguments import typed
+from viz.page.arguments import passages, typed
 from viz.page.site import Site
 from viz.page.stream import plain_message
 
@@ -59,8 +59,8 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             gamma: blocks are swapped when less of the working set than this share is still wanted.
             active_preserve: whether the layers before the first prune step hold a working set as well.
             decode_unit_size: tokens per mean key that a look scores.
-            keep: texts of the document that are never pruned, wherever they stand in it.
-            drop: texts of the document that go no further than the first prune step, for experiments.
+            keep: texts of the document that are never pruned, wherever they stand in it; up to 64.
+            drop: texts of the document that go no further than the first prune step, for experiments; up to 64.
             reading: dense, or sparse: the layers before the first prune step attend to chosen blocks of a long prompt.
             reading_share: share of the blocks that sparse reading attends to.
 
@@ -93,7 +93,7 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             RunLimits(new_tokens=site.most_new_tokens).check(0, max_new_tokens)
             request = RunRequest(
                 document, question, config, max_new_tokens, temperature, top_p, seed,
-                keep=keep or (), drop=drop or (),
+                keep=passages("keep", keep), drop=passages("drop", drop),
             )  # fmt: skip
             for events in watched(site, lambda: site.shelf.engine(name).compare(request)):
                 for event in events:
