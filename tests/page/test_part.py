@@ -64,3 +64,23 @@ def test_a_part_that_is_not_there_is_one_sentence(visit: Driver, how: str, words
     visit.give("part-words", words, "submit")
     assert told in visit.shown("status")
     assert visit.shown("document-text") == before
+
+
+def test_of_a_pasted_text_the_part_that_is_shown_is_run(visit: Driver) -> None:
+    visit.give("source", "Paste", "input")
+    visit.give("paste", " ".join(PAGES[:8]), "input", "blur")
+    visit.give("part", "last", "input")
+    assert (1 in read(visit), 8 in read(visit)) == (False, True)
+    visit.give("question", "Who?", "input")
+    visit.press("run")
+    assert "Done" in visit.shown("status")
+    assert (1 in read(visit), 8 in read(visit)) == (False, True)
+
+
+def test_a_pasted_text_that_never_lost_the_focus_is_read_in_part_too(visit: Driver) -> None:
+    visit.give("source", "Paste", "input")
+    visit.give("question", "Who?", "input")
+    visit.give("paste", " ".join(PAGES[:8]), "input")
+    visit.press("run")
+    assert "Done" in visit.shown("status")
+    assert (1 in read(visit), 8 in read(visit)) == (True, False)

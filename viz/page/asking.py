@@ -10,7 +10,7 @@ from sliminfer.engine.request import RunRequest
 from sliminfer.schedule.blocks import Span
 from viz.page.controls import Controls
 from viz.page.document_input import read_paste
-from viz.page.hands import Hands
+from viz.page.part import or_first
 from viz.page.proposals import place_of
 from viz.page.session import Visitor
 from viz.page.setup import Setup
@@ -32,8 +32,10 @@ def asked(
     known = site.known(setup.model)
     config = setup.config().where_seen(known.shape.seeing)
     config.check_model(known.shape.layers)
-    if controls.source_of(values) == "Paste" and (visitor.document is None or visitor.document.text != (pasted or "")):
-        visitor.document, visitor.hands = read_paste(pasted or ""), Hands()
+    if controls.source_of(values) == "Paste" and whole_text(visitor) != (pasted or ""):
+        count, document = site.estimated_tokens, read_paste(pasted or "")
+        taken = or_first(count, document, count(document.text), site.room(setup.model))
+        visitor.read(taken, count(taken.document.text))
     example = site.example(setup.example)
     if visitor.document is None and example is not None:  # it was forgotten to make room
         visitor.document = example.document()
@@ -56,6 +58,13 @@ def asked(
     )
     site.holdings.note(visitor)
     return setup, request
+
+
+def whole_text(visitor: Visitor) -> str | None:
+    """The text of the document of which the visitor's is a part, or all; None where there is none."""
+    if visitor.document is None:
+        return None
+    return visitor.document.text if visitor.taken is None else visitor.taken.whole.text
 
 
 def taken_of(visitor: Visitor, evidence: tuple[Span, ...]) -> tuple[Span, ...]:

@@ -208,10 +208,8 @@ class DocumentEvents:
     def _read(self, visitor: Visitor, taken: Taken) -> Updates:
         """What of a document is read from now on."""
         room, document = self.site.room(visitor.model), taken.document
-        visitor.taken, visitor.document, visitor.evidence = taken, document, ()
         whole = document is taken.whole
-        visitor.tokens = taken.tokens if whole else self.site.estimated_tokens(document.text)
-        visitor.hands, visitor.picked = Hands(), None
+        visitor.read(taken, taken.tokens if whole else self.site.estimated_tokens(document.text))
         self.site.holdings.note(visitor)
         doc = self.controls.document
         shown = worth_choosing(taken.whole, taken.tokens, room)

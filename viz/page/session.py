@@ -80,6 +80,11 @@ class Visitor:
         """What results of `setup` would belong to now."""
         return Subject(self.document, setup, self.hands)
 
+    def read(self, taken: Taken, tokens: int) -> None:
+        """What of a document is read from now on, of `tokens` tokens; nothing is settled about it yet."""
+        self.taken, self.document, self.tokens, self.evidence = taken, taken.document, tokens, ()
+        self.hands, self.picked = Hands(), None
+
     def forget(self) -> None:
         """Let go of the document and of everything that was found out about it."""
         self.document, self.uploaded, self.taken, self.tokens, self.evidence = None, None, None, 0, ()
