@@ -45,6 +45,16 @@ def test_the_diffusion_of_the_same_document_goes_with_the_run(tmp_path: Path) ->
     assert not DIFFUSION & names(write_files(visitor, tmp_path)[2])
 
 
+def test_a_question_that_was_asked_since_on_another_document_marks_nothing_in_the_files(tmp_path: Path) -> None:
+    setup, live = Setup(question=QUESTION, steps=(PruneStep(4, 0.25),)), LiveRun()
+    for event in SlimEngine(tiny_loaded(layers=LAYERS)).compare(RunRequest(long_text(5), QUESTION, setup.config(), 2)):
+        live = live.after(event)
+    visitor = Visitor(document=read_paste(long_text(90)), ran=setup, run=live)
+    before = names(write_files(visitor, tmp_path)[2])
+    visitor.evidence = ((4_000, 4_030),)  # as comparing methods on the longer document leaves it
+    assert names(write_files(visitor, tmp_path)[2]) == before
+
+
 def test_methods_and_repeated_runs_go_with_the_run(tmp_path: Path) -> None:
     engine = SlimEngine(tiny_loaded(layers=LAYERS))
     setup = Setup(question=QUESTION, steps=(PruneStep(4, 0.25),), repeats=2)

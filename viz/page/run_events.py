@@ -70,7 +70,7 @@ class RunEvents:
             return
         session = str(request.session_hash)
         flag, subject = self.site.stops.begin(session), visitor.asks(setup)
-        visitor.ran, visitor.key = setup, ResultStore.new_key()
+        visitor.ran, visitor.key, visitor.ran_evidence = setup, ResultStore.new_key(), visitor.evidence
         visitor.belongs |= dict.fromkeys(RUN_NOTES, visitor.asks(setup))
         live = visitor.run = LiveRun(of=setup.repeats)
         failure = ""
@@ -127,7 +127,7 @@ class RunEvents:
         if figures and pruned.layers_done and visitor.ran is not None:
             subject = visitor.belongs.get("run")
             hands = NO_HANDS if subject is None else subject.hands
-            stored = kept.stored_map(pruned, visitor.ran.config(), visitor.evidence, hands)
+            stored = kept.stored_map(pruned, visitor.ran.config(), visitor.ran_evidence, hands)
             self.site.results.put(visitor.key, stored)
         elif over:  # stopped in the full side of a later round: the map of the one before stands
             stored = self.site.results.get(visitor.key)

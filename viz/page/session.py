@@ -48,7 +48,7 @@ class Visitor:
         evidence: character spans of the document that hold the answer to a suggested question.
         expected: what a right answer to that question says.
         ran: the setup of `run`.
-        run: the last run, as far as it came.
+        run: the last run, as far as it came, and `ran_evidence` the `evidence` of its question.
         spread: the last measurement of diffusion, with the document it was made on.
         rivals: the last comparison of methods.
         link: between device and host, where the cache's transfers are simulated.
@@ -68,6 +68,7 @@ class Visitor:
     ran: Setup | None = None
     key: str = ""
     run: LiveRun = field(default_factory=LiveRun)
+    ran_evidence: tuple[Span, ...] = ()
     spread: tuple[Document, DiffusionResult] | None = None
     rivals: Rivals | None = None
     link: Link = field(default_factory=Link)
@@ -91,6 +92,7 @@ class Visitor:
         self.expected = ""
         self.belongs, self.hands, self.picked, self.history = {}, Hands(), None, ()
         self.ran, self.run, self.spread, self.rivals = None, LiveRun(), None, None
+        self.ran_evidence = ()
 
 
 class StopFlags:

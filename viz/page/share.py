@@ -98,7 +98,7 @@ def write_files(visitor: Visitor, folder: Path, tabs: Sequence[type[Tab]] = TABS
     assert visitor.ran is not None
     view, setup = visitor.run.view, visitor.ran
     prompt = view.pruned.prompt
-    evidence = () if prompt is None else token_evidence(prompt, visitor.evidence)
+    evidence = () if prompt is None else token_evidence(prompt, visitor.ran_evidence)
     figures = {name: figure for tab in tabs for name, figure in tab.figures(visitor).items()}
     tables = {name: table for tab in tabs for name, table in tab.tables(visitor).items()}
     config = setup.config()
