@@ -79,13 +79,13 @@ class HandsEvents:
     def pick(self, visitor: Visitor, event: gr.EventData) -> None:
         """Text was selected: the buttons are about it from now on."""
         prompt = visitor.run.view.pruned.prompt
-        if prompt is not None:
+        if prompt is not None and visitor.ran_here:
             visitor.picked = characters(prompt, int(event.start), int(event.end))
 
     def hit(self, visitor: Visitor, mode: str, event: gr.EventData) -> Updates:
         """A token was clicked: its block is turned, where clicks do that."""
         prompt, stored = visitor.run.view.pruned.prompt, self.results.get(visitor.key)
-        if mode != TURN or prompt is None or stored is None or visitor.ran is None:
+        if mode != TURN or prompt is None or stored is None or visitor.ran is None or not visitor.ran_here:
             return dict(gr.skip())
         token, size = int(event.token), visitor.ran.block_size
         block = characters(prompt, token // size * size, (token // size + 1) * size)

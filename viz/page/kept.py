@@ -77,7 +77,7 @@ class KeptTab(Tab):
         trace.wire(self.trace, desk)
 
     def drawn(self, moment: Moment) -> Updates:
-        if moment.stored is None:
+        if moment.stored is None or not moment.visitor.ran_here:  # another document stands here by now
             return {}
         if not moment.over:
             return {self.map: moment.map}

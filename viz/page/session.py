@@ -81,6 +81,12 @@ class Visitor:
         """What results of `setup` would belong to now."""
         return Subject(self.document, setup, self.hands)
 
+    @property
+    def ran_here(self) -> bool:
+        """Whether `run` is of the document at hand: another one may be chosen while it is under way, and after."""
+        of = self.belongs.get("run")
+        return of is None or of.document == self.document
+
     def read(self, taken: Taken, tokens: int) -> None:
         """What of a document is read from now on, of `tokens` tokens; nothing is settled about it yet."""
         self.taken, self.document, self.tokens, self.evidence = taken, taken.document, tokens, ()

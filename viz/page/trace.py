@@ -70,6 +70,8 @@ class TraceEvents:
         """Read the prompt once more with the full model's answer behind it."""
         live, setup = visitor.run, visitor.ran
         try:
+            if live.complete and not visitor.ran_here:
+                raise ConfigError("The last run is of another document: press Run first.")
             prompt, answer = asked_of(live)
         except SlimError as error:
             yield {self.bar.status: status(str(error), "error")}
@@ -95,7 +97,8 @@ class TraceEvents:
             yield {self.bar.status: last or status("Stopped."), **self.bar.idle()}
             return
         done = status("Done: what the answer attends to, and what was kept of it.", "done")
-        yield {self.bar.status: done, **drawn(self.view, live, attended), **self.bar.idle()}
+        found = drawn(self.view, live, attended) if visitor.ran_here else {}
+        yield {self.bar.status: done, **found, **self.bar.idle()}
 
 
 def attention(engine: SlimEngine, prompt: Prompt, answer: tuple[int, ...]) -> Iterator[Floats]:
