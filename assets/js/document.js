@@ -4,7 +4,7 @@ let cached = null; // the token table of the text now shown, decoded once
 
 function table() {
   const data = element.querySelector(".doc-text")?.dataset;
-  if (!data) return null;
+  if (!data?.table) return null; // no document, or one before any run
   if (cached?.source !== data.table) {
     const bytes = Uint8Array.from(atob(data.table), (letter) => letter.charCodeAt(0));
     const numbers = new Uint32Array(bytes.buffer);
