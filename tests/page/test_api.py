@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from pathlib import Path
 
@@ -12,8 +13,12 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from sliminfer.engine.request import RunRequest
+from sliminfer.errors import SlimError
+from sliminfer.schedule.config import SlimConfig
 from tests.page.serving import LAYERS, QUESTION, Served, long_text
 from tests.page.visit import Visit
+from viz.page.ask_api import answering
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,17 @@ def test_ask_reads_once_for_all_questions(client: Client) -> None:
         alone[side]["text"] for side in ("full", "pruned")
     ]
     assert 0 < result["reading"]["pruned"]["bytes"] < result["reading"]["full"]["bytes"]
+
+
+def test_ask_counts_its_reading_and_stops_within_it(page: Served) -> None:
+    """Before the document is read something comes, with which the call's time begins."""
+    name, stop = page.site.start.model, threading.Event()
+    requests = [RunRequest(long_text(20), question, SlimConfig.preset("paper", LAYERS)) for question in ("A?", "B?")]
+    items = answering(page.site, name, requests, stop)
+    assert next(items) is None
+    stop.set()
+    with pytest.raises(SlimError, match="reading was stopped"):
+        next(items)
 
 
 @pytest.mark.parametrize(

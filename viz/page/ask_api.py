@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,9 +15,11 @@ from sliminfer.engine.request import RunRequest
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import SlimConfig, parse_steps
 from sliminfer.schedule.presets import DEFAULT_PRESET
-from viz.page.api import STOPPED, watched
+from viz.page.api import STOPPED
 from viz.page.arguments import passages, typed
+from viz.page.asking import beats
 from viz.page.compare_api import progress
+from viz.page.session import ResultStore
 from viz.page.site import Site
 from viz.page.stream import plain_message
 
@@ -76,9 +79,11 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             )  # fmt: skip
             requests = [replace(request, question=question) for question in asked]
             result, at = QuestionsResult.of(len(asked)), 0
-            for items in watched(site, lambda: _items(site, name, requests)):
-                for item in items:
-                    result = result.after(item)
+            call = ResultStore.new_key()
+            stop = site.stops.begin(call)
+            for beat in beats(site, call, stop, lambda: answering(site, name, requests, stop)):
+                for item in beat.items:
+                    result = result if item is None else result.after(item)
                     at = item.index if isinstance(item, Answering) else at
                 yield {"progress": {"question": at} | progress(result.runs[at].latest)}
         except Exception as error:
@@ -101,11 +106,17 @@ def _asked(questions: Any) -> list[str]:
     return questions
 
 
-def _items(site: Site, name: str, requests: list[RunRequest]) -> Iterator[DocumentRead | Answering]:
-    """What comes of `requests`; where the GPU is lent call by call, nothing stays on it to be asked again."""
+def answering(
+    site: Site, name: str, requests: list[RunRequest], stop: threading.Event
+) -> Iterator[DocumentRead | Answering | None]:
+    """What comes of `requests`; where the GPU is lent call by call, nothing stays on it to be asked again.
+
+    None comes first, once the model is there: the call's time counts from then on, with the reading before any event.
+    """
     engine = site.shelf.engine(name)
+    yield None
     if not site.shelf.borrows:
-        yield from ask_all(engine, requests)
+        yield from ask_all(engine, requests, stop)
         return
     for index, request in enumerate(requests):
         for event in engine.compare(request):
