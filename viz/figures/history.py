@@ -38,7 +38,7 @@ def history_chart(rows: Sequence[Row]) -> Chart:
             (_label(row, rows),),
             "kept" if row is rows[-1] else "plain",
             "circle",
-            (f"{row.question}: {row.setting}",),
+            (f"{_short(row.question)}: {row.setting}",),
         )
         for row in rows
     )

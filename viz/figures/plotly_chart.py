@@ -5,6 +5,7 @@ Text and grid take a grey that can be read on both; on the page `figures.css` re
 
 from __future__ import annotations
 
+import html
 from math import log10
 
 import numpy as np
@@ -85,7 +86,7 @@ def _add(figure: go.Figure, mark: Mark, palette: Palette) -> None:
                 y=mark.y,
                 name=mark.name,
                 text=list(mark.labels),
-                hovertext=list(mark.hints or mark.labels),
+                hovertext=[html.escape(hint, quote=False) for hint in mark.hints or mark.labels],  # it takes tags
                 mode="+".join(parts),
                 textposition="top center",
                 line={"color": colour, "width": 1},
