@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from viz.page.tab import Updates
 
 FIND, TURN = "find", "turn"
 LONGEST = 90  # characters of a passage that is listed
+MOST = 100  # passages that are settled: each is looked up in the prompt again whenever the map is drawn
 SHOWN = 6  # passages that are listed of each kind
 HINT = (
     '<p class="about">After a run: choose <b>keep or drop</b> and click a block of the text, or select words and press '
@@ -91,26 +93,31 @@ class HandsEvents:
         block = characters(prompt, token // size * size, (token // size + 1) * size)
         if block is None or not 0 <= token < stored.kept.tokens:
             return dict(gr.skip())
-        visitor.hands = visitor.hands.turned(block, bool(stored.kept.alive[-1, token]))
-        return self.shown(visitor)
+        return self._settled(visitor, visitor.hands.turned(block, bool(stored.kept.alive[-1, token])))
 
     def keep(self, visitor: Visitor) -> Updates:
         """The selection is always kept."""
-        return self._settled(visitor, visitor.hands.keeping)
+        return self._selected(visitor, visitor.hands.keeping)
 
     def drop(self, visitor: Visitor) -> Updates:
         """The selection is always dropped."""
-        return self._settled(visitor, visitor.hands.dropping)
+        return self._selected(visitor, visitor.hands.dropping)
 
     def free(self, visitor: Visitor) -> Updates:
         """Nothing is settled by hand any more."""
         visitor.hands = Hands()
         return self.shown(visitor)
 
-    def _settled(self, visitor: Visitor, settle: Any) -> Updates:
+    def _selected(self, visitor: Visitor, settle: Callable[[Span], Hands]) -> Updates:
         if visitor.picked is None:
             return {self.hands.list: '<p class="about warning">Select some words of the document first.</p>'}
-        visitor.hands = settle(visitor.picked)
+        return self._settled(visitor, settle(visitor.picked))
+
+    def _settled(self, visitor: Visitor, hands: Hands) -> Updates:
+        if len(hands.keep) + len(hands.drop) > MOST:
+            told = f"Up to {MOST} passages can be kept and dropped by hand: leave some to the method first."
+            return {self.hands.list: f'<p class="about warning">{told}</p>'}
+        visitor.hands = hands
         return self.shown(visitor)
 
     def shown(self, visitor: Visitor) -> Updates:
