@@ -66,6 +66,16 @@ def test_a_part_that_is_not_there_is_one_sentence(visit: Driver, how: str, words
     assert visit.shown("document-text") == before
 
 
+def test_a_page_without_text_is_no_part(page: Served) -> None:
+    visit = Driver(page.url)
+    visit.give("source", "Upload", "input")
+    visit.upload("blank.pdf", files.pdf([PAGES[0], "", PAGES[1]]))
+    visit.give("part", "pages", "input")
+    visit.give("part-words", "2", "submit")
+    assert "Pages 2 hold no text" in visit.shown("status")
+    visit.http.close()
+
+
 def test_of_a_pasted_text_the_part_that_is_shown_is_run(visit: Driver) -> None:
     visit.give("source", "Paste", "input")
     visit.give("paste", " ".join(PAGES[:8]), "input", "blur")

@@ -47,9 +47,10 @@ def take(count: Count, whole: Document, tokens: int, room: int, how: str, words:
     if how == PAGES:
         numbers = page_numbers(words, len(whole.page_starts))
         part = pages_part(whole.page_starts, len(whole.text), numbers)
-        read = count(part.text(whole.text))
-        if not part.spans or read > room:
-            why = f"have {read:,} tokens, and {room:,} can be read" if part.spans else "hold no text"
+        text = part.text(whole.text)
+        read, blank = count(text), not text.strip()
+        if blank or read > room:
+            why = "hold no text" if blank else f"have {read:,} tokens, and {room:,} can be read"
             raise ConfigError(f"Pages {words.strip()[:80]} {why}: choose other pages.")
         return _named(whole, tokens, part, how, f"pages {words.strip()[:40]}")
     most = round(len(whole.text) * min(1.0, (room - RESERVE) / max(1, tokens)))
