@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sliminfer.documents import Document
-from sliminfer.documents.parts import Part, first_part, last_part, page_numbers, pages_part, part_around
+from sliminfer.documents.parts import Part, Span, first_part, last_part, page_numbers, pages_part, part_around
 from sliminfer.errors import ConfigError
 from viz.page.passage import find_passage
 
@@ -53,9 +53,10 @@ def take(count: Count, whole: Document, tokens: int, room: int, how: str, words:
             why = "hold no text" if blank else f"have {read:,} tokens, and {room:,} can be read"
             raise ConfigError(f"Pages {words.strip()[:80]} {why}: choose other pages.")
         return _named(whole, tokens, part, how, f"pages {words.strip()[:40]}")
+    at = _place(whole.text, words) if how == AROUND else (0, 0)
     most = round(len(whole.text) * min(1.0, (room - RESERVE) / max(1, tokens)))
     for _ in range(TRIES):
-        part = _cut(whole.text, most, how, words)
+        part = _cut(whole.text, most, how, at)
         read = count(part.text(whole.text))
         if read <= room - RESERVE:
             break
@@ -63,14 +64,17 @@ def take(count: Count, whole: Document, tokens: int, room: int, how: str, words:
     return _named(whole, tokens, part, how if how != WHOLE else FIRST, _NAMES.get(how, "first part"))
 
 
-def _cut(text: str, most: int, how: str, words: str) -> Part:
+def _place(text: str, words: str) -> Span:
+    """Where the words stand that a part is around; in a long text this takes longer than all the cutting."""
+    if not words.strip():
+        raise ConfigError("No words are given: type some that stand in the part you want.")
+    return find_passage(text, words, ())
+
+
+def _cut(text: str, most: int, how: str, at: Span) -> Part:
     if how == LAST:
         return last_part(text, most)
-    if how == AROUND:
-        if not words.strip():
-            raise ConfigError("No words are given: type some that stand in the part you want.")
-        return part_around(text, find_passage(text, words, ()), most)
-    return first_part(text, most)
+    return part_around(text, at, most) if how == AROUND else first_part(text, most)
 
 
 def _named(whole: Document, tokens: int, part: Part, how: str, name: str) -> Taken:
