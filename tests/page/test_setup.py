@@ -40,6 +40,13 @@ def test_a_link_ignores_what_it_does_not_know_and_refuses_nonsense() -> None:
         Setup.from_query({"prune": "deep"}, FULL)
 
 
+@pytest.mark.parametrize("query", [{"seed": "9" * 40}, {"temperature": "nan"}, {"reading_share": "inf"}])
+def test_a_link_s_numbers_are_those_that_json_can_hold(query: dict[str, str]) -> None:
+    """The page answers in it."""
+    with pytest.raises(ConfigError, match="not a number"):
+        Setup.from_query(query, Setup())
+
+
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("layers", [2, 8, 12, 80])
 def test_a_preset_is_recognised_by_its_steps(name: str, layers: int) -> None:

@@ -15,6 +15,7 @@ from sliminfer.schedule.reading import SparseReading
 CUSTOM = "custom"
 PLAIN = SlimConfig()
 MAX_STEPS = 3
+LARGEST = 2**63  # of a number in a link: what JSON, in which the page answers, can hold
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,13 @@ class Setup:
             kind = type(getattr(start, f.name))
             text = query[f.name]
             try:
-                changes[f.name] = bool(int(text)) if kind is bool else kind(text)
+                changes[f.name] = value = bool(int(text)) if kind is bool else kind(text)
+                if kind in (int, float) and not abs(value) < LARGEST:  # not a number neither
+                    raise ValueError(text)
             except ValueError as error:
                 raise ConfigError(
-                    f"The link's {f.name} {text!r} is not a number: correct the link, or set it by hand."
+                    f"The link's {f.name} {text[:40]!r} is not a number that can be set: correct the link, or set it "
+                    "by hand."
                 ) from error
         if "prune" in query:
             changes["steps"] = parse_steps(query["prune"])[:MAX_STEPS]
