@@ -20,6 +20,7 @@ from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import prefill_flops, stock_flops
 from tests.dense_oracle import compacted_logits
 from tests.engine.test_families import generate
+from tests.harden.real_answers import difference
 from tests.tiny import HYBRIDS, tiny_loaded, tiny_model, token_ids
 
 # Layers 2 and 5 attend: the first step is scored by its own layer, the others by those before.
@@ -45,6 +46,10 @@ def test_a_pruned_prefill_and_what_follows_equal_the_stock_model_on_the_compacte
     torch.testing.assert_close(torch.stack(found), expected, atol=1e-4, rtol=1e-4)  # a state is read step by step
     whole = compacted_logits(model, ids, [torch.arange(90)] * 6)[-1]
     assert (whole - found[0]).abs().max() > 1e-3  # what was dropped would have been seen
+
+
+def test_the_command_that_tries_real_models_measures_a_hybrid_by_its_own_oracle() -> None:
+    assert difference(tiny_loaded("lfm2")) < 1e-4
 
 
 @pytest.mark.parametrize("family", HYBRIDS)
