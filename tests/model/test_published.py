@@ -50,6 +50,24 @@ def test_the_shape_is_that_of_the_model_transformers_builds(name: str) -> None:
     assert built.seeing == known.seeing
 
 
+# Types whose defaults in transformers are the dimensions of that very model, for all but its context.
+DEFAULTS = {
+    "Qwen/Qwen3.5-9B": "qwen3_5_text",
+    "Qwen/Qwen3.5-35B-A3B": "qwen3_5_moe_text",
+    "HuggingFaceTB/SmolLM3-3B": "smollm3",
+    "microsoft/Phi-3.5-mini-instruct": "phi3",
+    "zai-org/GLM-4-9B-0414": "glm4",
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_where_transformers_has_the_dimensions_itself_they_are_these(name: str) -> None:
+    known, built = KNOWN[name].shape, shape_of(AutoConfig.for_model(DEFAULTS[name]))
+    for field in ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab", "tied", "seeing"):
+        assert getattr(built, field) == getattr(known, field), field
+    assert built.params == pytest.approx(known.params, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "billions"),
     [
