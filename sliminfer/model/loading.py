@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+)
 
 from sliminfer.assets import ASSETS
 from sliminfer.errors import ModelError
@@ -197,7 +203,9 @@ def _from_safetensors(
     source, asked = _source(name), quantising(quantize, dtype)
     # Quantised weights cannot all be moved once they are loaded.
     place = {"": resolve_device(device)} if asked is not None or method_of(config) else None
-    model = AutoModelForCausalLM.from_pretrained(
+    # Some models that also see (Mistral 3) are models of text under no name of transformers.
+    kind = AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
+    model = kind.from_pretrained(
         source,
         config=config,
         dtype=dtype,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Finished
@@ -30,11 +30,23 @@ SIGHT = {
 }
 
 
-@pytest.fixture(params=["gemma3", "gemma4", "qwen3_5"])
+# Whole models and the type of their text part. The last two are no AutoModelForCausalLM: Mistral Small 3.1 and later,
+# and Ministral 3.
+WHOLE = [
+    ("gemma3", "gemma3_text", AutoModelForCausalLM),
+    ("gemma4", "gemma4_text", AutoModelForCausalLM),
+    ("qwen3_5", "qwen3_5_text", AutoModelForCausalLM),
+    ("mistral3", "mistral", AutoModelForImageTextToText),
+    ("mistral3", "ministral3", AutoModelForImageTextToText),
+]
+
+
+@pytest.fixture(params=WHOLE, ids=lambda names: f"{names[0]} of {names[1]}")
 def loaded(request: pytest.FixtureRequest, tmp_path: Path) -> LoadedModel:
-    text = tiny_model(f"{request.param}_text").config.to_dict()
-    config = AutoConfig.for_model(request.param, text_config=text, vision_config=SIGHT)
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    whole, part, kind = request.param
+    sight = {"model_type": "pixtral", **SIGHT} if whole == "mistral3" else SIGHT
+    config = AutoConfig.for_model(whole, text_config=tiny_model(part).config.to_dict(), vision_config=sight)
+    kind.from_config(config).save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
     return load_model(str(tmp_path), device="cpu", dtype="float32")
 
