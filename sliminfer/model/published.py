@@ -93,6 +93,9 @@ PUBLISHED: tuple[Published, ...] = (
         windowed(ModelShape(32, 4096, 11008, 32, 32, 128, 100278, 65536, False, fused=False), 4096, 4),
         "one GPU",
     ),
+    Published(
+        "mistralai/Ministral-8B-Instruct-2410", ModelShape(36, 4096, 12288, 32, 8, 128, 131072, 32768, False), "gated"
+    ),
     Published("meta-llama/Llama-3.1-8B-Instruct", _LLAMA_8B, "gated; the model of the paper"),
     Published("Qwen/Qwen3-8B", _QWEN3_8B, "one GPU"),
     Published("Qwen/Qwen3-8B-FP8", _QWEN3_8B, "FP8, Hopper or newer", 8.01),

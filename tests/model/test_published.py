@@ -79,6 +79,7 @@ def test_where_transformers_has_the_dimensions_itself_they_are_these(name: str) 
         ("allenai/Olmo-3-7B-Instruct", 7.3),
         ("ibm-granite/granite-3.3-8b-instruct", 8.17),
         ("zai-org/GLM-4-9B-0414", 9.4),
+        ("mistralai/Ministral-8B-Instruct-2410", 8.02),
     ],
 )
 def test_parameters_are_as_many_as_their_makers_say(name: str, billions: float) -> None:
