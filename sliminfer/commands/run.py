@@ -136,6 +136,8 @@ def _summary(result: RunResult) -> None:
         console.print(f"Scores from outside the model took {pruned.outside_s:.3f} s of the pruned TTFT.")
     if pruned is not None and pruned.note:
         console.print(pruned.note)
+    if pruned is not None and pruned.beyond_budget:
+        console.print(pruned.beyond_budget)
     if result.comparison is not None:
         c = result.comparison
         console.print(

@@ -37,12 +37,24 @@ class KVBytes:
 
 @dataclass(frozen=True)
 class KeptAtLayer:
-    """The survivors entering `layer`, as half-open ranges of original positions, and the layers that chose them."""
+    """The survivors entering `layer`, as half-open ranges of original positions, and the layers that chose them.
+
+    Attributes:
+        asked: tokens that the step's keep comes to, in whole blocks; 0 where no step of the config is at `layer`.
+        forced: tokens that are always kept. They go on alone where they are more than what was asked for.
+    """
 
     layer: int
     tokens: int
     ranges: tuple[tuple[int, int], ...]
     scored_by: tuple[int, ...] = ()
+    asked: int = 0
+    forced: int = 0
+
+    @property
+    def forced_alone(self) -> bool:
+        """Whether more went on than was asked for, because that much is always kept."""
+        return 0 < self.asked < self.tokens == self.forced
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -50,6 +62,8 @@ class KeptAtLayer:
             "tokens": self.tokens,
             "ranges": [list(r) for r in self.ranges],
             "scored_by": list(self.scored_by),
+            "asked": self.asked,
+            "forced": self.forced,
         }
 
 
@@ -112,6 +126,19 @@ class RunMetrics:
     outside_s: float = 0.0
     outside_flops: float = 0.0
     note: str = ""
+
+    @property
+    def beyond_budget(self) -> str:
+        """A sentence where steps kept more than was asked for, because that much is always kept; "" elsewhere."""
+        steps = [step for step in self.kept if step.forced_alone]
+        if not steps:
+            return ""
+        layers = ", ".join(str(step.layer) for step in steps)
+        asked = min(step.asked for step in steps)
+        return (
+            f"What is always kept ({steps[-1].forced:,} tokens: the question, the last tokens and the first) is more "
+            f"than the {asked:,} that were asked for, and goes on alone from layer {layers}."
+        )
 
     @property
     def first_entropy(self) -> float:

@@ -279,6 +279,7 @@ class SideRun:
         ]
         reads = method.query_window(self.config, blocks) > 0
         by = [scorers_of(layer, seeing, self.config.score_layer).layers(layer) if reads else () for layer in steps]
+        asked = {step.layer: blocks.budget(step) * blocks.block_size for step in self.config.steps}
         drafted = self.outside.source(self.config)
         beside = self.outside.weights_bytes if drafted is not None and drafted.needs_draft else 0
         # Here, not before the first token: a draft with another tokenizer cuts the whole text for it once more.
@@ -295,7 +296,10 @@ class SideRun:
             decode_tokens_per_s=(len(tokens) - 1) / decode_s if len(tokens) > 1 else math.nan,
             token_at=tuple(token_at),
             tokens_per_layer=tuple(runs[-len(self.loop.layers) :]),
-            kept=tuple(_kept(self.ticks[index], chose) for index, chose in zip(pruned, by, strict=True)),
+            kept=tuple(
+                _kept(self.ticks[index], chose, asked.get(layer, 0), blocks.tokens_in(blocks.forced))
+                for index, chose, layer in zip(pruned, by, steps, strict=True)
+            ),
             kv=self._held(),
             prompt_kv=prompt_kv,
             peak_bytes=peak_bytes + beside,
@@ -321,10 +325,10 @@ class SideRun:
         )
 
 
-def _kept(tick: LayerTick, scored_by: tuple[int, ...]) -> KeptAtLayer:
+def _kept(tick: LayerTick, scored_by: tuple[int, ...], asked: int, forced: int) -> KeptAtLayer:
     assert tick.selection is not None
-    ranges = to_ranges(tick.selection.kept.tolist())
-    return KeptAtLayer(tick.layer, tick.alive, tuple((start, end) for start, end in ranges), scored_by)
+    ranges = tuple((start, end) for start, end in to_ranges(tick.selection.kept.tolist()))
+    return KeptAtLayer(tick.layer, tick.alive, ranges, scored_by, asked, forced)
 
 
 def kv_bytes(cache: SlimCache) -> KVBytes:

@@ -6,6 +6,7 @@ import gc
 import pickle
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,7 @@ from sliminfer.engine.events import (
     Stopped,
     Token,
 )
+from sliminfer.engine.metrics import RunMetrics
 from sliminfer.engine.request import RunRequest
 from sliminfer.engine.result import RunResult
 from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
@@ -99,6 +101,24 @@ def test_metrics_of_the_pruned_side_match_its_events(engine: SlimEngine) -> None
     assert result.comparison.ttft_flops > 1
     assert result.comparison.kv_bytes == pytest.approx(sum(full.prompt_kv.device) / sum(pruned.prompt_kv.device))
     assert [k.tokens for k in pruned.kept] == [sum(b - a for a, b in k.ranges) for k in pruned.kept]
+
+
+def test_a_result_says_where_more_went_on_than_was_asked_for(engine: SlimEngine) -> None:
+    def metrics(*steps: PruneStep) -> RunMetrics:
+        config = SlimConfig(steps, block_size=8, local=24)
+        (done,) = [each for each in engine.run(replace(REQUEST, config=config)) if isinstance(each, Finished)]
+        return done.metrics
+
+    forced = metrics(PruneStep(2, 0.8), PruneStep(4, 2))
+    first, last = forced.kept
+    assert (first.forced_alone, last.forced_alone) == (False, True)
+    assert first.tokens <= first.asked
+    assert last.asked == 8 < last.tokens == last.forced == first.forced
+    assert f"({last.tokens:,} tokens" in forced.beyond_budget
+    assert "more than the 8 that were asked for" in forced.beyond_budget
+    assert "from layer 4." in forced.beyond_budget
+    assert last.to_dict()["asked"] == 8
+    assert metrics(PruneStep(2, 0.8)).beyond_budget == ""
 
 
 @pytest.mark.parametrize("delay", [0, 1000])
