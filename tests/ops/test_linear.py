@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -63,5 +65,8 @@ def test_a_module_with_something_attached_runs_itself() -> None:
     assert torch.equal(linear(module, x, Workspace(), "any"), module(x))
 
 
-def test_the_test_product_decides_once() -> None:
-    assert linear_module.vectors_pay() is linear_module.vectors_pay()
+@pytest.mark.parametrize("amx", [False, True])
+def test_the_processors_flags_decide_and_no_clock(amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_module, "has_amx", lambda: amx)
+    monkeypatch.setattr(time, "perf_counter", lambda: pytest.fail("a clock was read"))
+    assert linear_module.vectors_pay() is amx

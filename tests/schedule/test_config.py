@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sliminfer.errors import ConfigError
 from sliminfer.schedule.blocks import BlockMap, to_ranges
 from sliminfer.schedule.config import PruneStep, SlimConfig, parse_steps
 from sliminfer.schedule.presets import PRESETS
-from sliminfer.selectors import check_method
+from sliminfer.selectors import check_method, selector_class
 
 keeps = st.one_of(st.floats(0.01, 1.0), st.integers(2, 5000))
 
@@ -90,6 +91,23 @@ def test_presets_fit_models_of_any_depth(name: str, layers: int) -> None:
     config = SlimConfig.preset(name, layers)
     config.check_model(layers)
     assert bool(config.steps) == (layers > 1)
+
+
+@pytest.mark.parametrize(("model", "depths"), [("", range(2, 81)), ("demo", [12])])
+@pytest.mark.parametrize("tokens", [30, 193, 250, 600, 1089, 2000, 131_072])
+def test_aggressive_ends_below_balanced_and_that_below_gentle(model: str, depths: Sequence[int], tokens: int) -> None:
+    """Where 192 tokens that are kept in any case, or the question, leave room for a difference."""
+    for layers in depths:
+        ran = []
+        for name in ("aggressive", "balanced", "gentle"):
+            config = SlimConfig.preset(name, layers, model)
+            blocks = BlockMap.of(tokens, config, (max(0, tokens - 30), tokens - 10))
+            ran.append(selector_class(config.method).plan(config, blocks, layers, None).layer_runs)
+        assert [each[-1] for each in ran] == sorted(each[-1] for each in ran)
+        assert [sum(each) for each in ran] == sorted(sum(each) for each in ran)
+        if tokens >= 2000:
+            assert ran[0][-1] < ran[1][-1] < ran[2][-1]
+            assert sum(ran[0]) < sum(ran[1]) < sum(ran[2])
 
 
 @pytest.mark.parametrize(
