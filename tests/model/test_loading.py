@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sliminfer.errors import ModelError
+from sliminfer.model import devices
 from sliminfer.model.devices import resolve_device, resolve_dtype
 from sliminfer.model.known import KNOWN
 from sliminfer.model.loading import load_model
@@ -80,6 +81,17 @@ def test_refusals_name_the_remedy(folder: Path) -> None:
 def test_auto_choices_exist_on_this_machine() -> None:
     device = resolve_device("auto")
     assert torch.ones(2, device=device, dtype=resolve_dtype("auto", device)).sum() == 2
+
+
+@pytest.mark.parametrize(("avx", "amx"), [(False, False), (True, False), (False, True), (True, True)])
+def test_the_processors_flags_decide_on_bf16_and_no_clock(
+    avx: bool, amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "has_avx512_bf16", lambda: avx)
+    monkeypatch.setattr(devices, "has_amx", lambda: amx)
+    monkeypatch.setattr(time, "perf_counter", lambda: pytest.fail("a clock was read"))
+    expected = torch.bfloat16 if avx or amx else torch.float32
+    assert resolve_dtype("auto", torch.device("cpu")) is expected
 
 
 def test_memory_estimate_grows_with_the_prompt() -> None:
