@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -201,6 +202,8 @@ def test_read_document_reads_nothing_but_uploads(page: Served, meta: dict[str, o
     answer = httpx.get(f"{page.url}gradio_api/call/read_document/{started.json()['event_id']}").text
     assert "event: error" in answer
     assert "event: complete" not in answer
+    told = (str(Path.cwd()), tempfile.gettempdir(), "site-packages", "Traceback")
+    assert [place for place in told if place in answer] == [], "the caller learns where the page runs"
 
 
 def test_models_lists_the_served_model(client: Client, page: Served) -> None:
