@@ -265,10 +265,13 @@ class Stack:
             seeing = tuple(index for index, attends in enumerate(self.attending) if attends)
         call.steps = {step.layer: step for step in steps if step.layer < call.depth}
         call.scorers = {layer: scorers_of(layer, seeing, config.score_layer) for layer in call.steps}
+        last = 0
         for layer in call.steps:
             back = selector.looks_back(config, layer)
-            before = [each for each in (range(layer) if seeing is None else seeing) if each < layer]
+            # A layer before the step before holds more than is alive now.
+            before = [each for each in (range(layer) if seeing is None else seeing) if last <= each < layer]
             call.behind[layer] = tuple(before[-back:] if back else ())
+            last = layer
 
     def set_aside(self, call: Call, index: int) -> None:
         """Remember the last rows, which score, as they enter layer `index`, if a step to come is scored by it."""

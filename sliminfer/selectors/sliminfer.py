@@ -19,17 +19,21 @@ from sliminfer.schedule.flops import Scoring
 from sliminfer.schedule.presets import DEFAULT_PRESET
 from sliminfer.selectors.base import Attention, PromptView, PruneView, Selection, read_knobs
 from sliminfer.selectors.blockwise import BlockSelector
-from sliminfer.selectors.options import check_share
+from sliminfer.selectors.options import check_count, check_share
 
 # Of more blocks, 128K tokens of the usual size, the choice is made launch by launch on a GPU too.
 _MOST_AT_ONCE = 4096
+_TINY = 1e-12  # attention; above what fp32 loses beside 1
 
 
 @dataclass(frozen=True)
 class SlimInferKnobs:
-    """Two steps beyond the paper; at 0 both are off.
+    """Steps beyond the paper; at 0 they are off.
 
     Attributes:
+        across: how many layers must agree: a block's score is the geometric mean of the best `across` that it had
+            in any layer so far, those between the prune steps included; at 0 the layers beside a step alone are
+            read, and the better one counts.
         carry: what a block's score at earlier steps still counts, from 0 to 1. Only some layers attend to what
             is asked, and a later step behind one that does not would throw away what an earlier one had found.
         half_life_before, half_life_after: tokens over which a block's score, as it counts for those before it and
@@ -40,9 +44,11 @@ class SlimInferKnobs:
     carry: float = 1.0
     half_life_before: float = 8.0
     half_life_after: float = 32.0
+    across: int = 0
 
     def __post_init__(self) -> None:
         check_share("carry", self.carry)
+        check_count("across", self.across, least=0)
         for name in ("half_life_before", "half_life_after"):
             length = getattr(self, name)
             if isinstance(length, bool) or not isinstance(length, int | float) or not 0 <= length < math.inf:
@@ -72,9 +78,23 @@ class SlimInfer(BlockSelector):
         super().__init__(config, prompt)
         self.options: Any = read_knobs(self.knobs, config)
         self._best = torch.zeros(len(prompt.blocks))
+        self._tops = torch.zeros(0, len(prompt.blocks))
         self._marks = torch.zeros(len(prompt.blocks), dtype=torch.int32)
         self._marks[self.gone], self._marks[self.forced] = LAST, FORCED
         self._owners: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def looks_back(cls, config: SlimConfig, layer: int) -> int:
+        return layer if read_knobs(cls.knobs, config).across else 0
+
+    @classmethod
+    def scorings_at(cls, layer: int, config: SlimConfig, blocks: BlockMap, alive: int) -> tuple[Scoring, ...]:
+        beside = super().scorings_at(layer, config, blocks, alive)
+        if not read_knobs(cls.knobs, config).across:
+            return beside
+        since = max((step.layer for step in config.steps if step.layer < layer), default=0)
+        between = layer - since - (config.score_layer != "own")  # the one just run is among those beside
+        return (Scoring(cls.query_window(config, blocks), alive),) * between + beside
 
     @classmethod
     def scorings(cls, config: SlimConfig, blocks: BlockMap, alive: int) -> tuple[Scoring, ...]:
@@ -87,7 +107,7 @@ class SlimInfer(BlockSelector):
         at_once = runs_triton("choose_blocks", device) and len(blocks) <= _MOST_AT_ONCE
         if budget >= len(self.alive) or not at_once or not view.layers:  # before layer 0 no layer has scored
             return super().select(view)
-        found = [self.by_layer(view, layer).to(device) for layer in view.layers]
+        found = self.found(view)
         self._marks = self._marks.to(device, non_blocking=True)
         self.alive, kept, scores, self._best, lowest = choose_blocks(
             found[0],
@@ -105,12 +125,24 @@ class SlimInfer(BlockSelector):
 
     def score(self, view: PruneView) -> Tensor:
         device = view.alive.device
-        found = reduce(torch.maximum, [self.by_layer(view, layer).to(device) for layer in view.layers])
+        found = reduce(torch.maximum, self.found(view))
         # What is kept by force, the question first of all, is attended to and says nothing of what is around it.
         near = self.spread(found.index_fill(0, self.forced, 0.0))
         earlier = self.options.carry * self._best.to(device, non_blocking=True)
         self._best = torch.maximum(torch.maximum(found, near), earlier)
         return self._best[self.alive]
+
+    def found(self, view: PruneView) -> list[Tensor]:
+        """Scores of each block of the prompt, the best of which counts, fp32 [blocks] each."""
+        device = view.alive.device
+        if not self.options.across:
+            return [self.by_layer(view, layer).to(device) for layer in view.layers]
+        beside = view.layers[-1:] if self.config.score_layer != "previous" else ()
+        new = torch.stack([self.by_layer(view, layer).to(device) for layer in (*view.behind, *beside)])
+        # What a layer gives no attention at all is as good as the smallest number: one layer alone can rule it out.
+        self._tops = torch.cat([self._tops.to(device, non_blocking=True), new.clamp_min(_TINY)])
+        self._tops = self._tops.topk(min(self.options.across, len(self._tops)), 0).values
+        return [self._tops.log().mean(0).exp()]
 
     def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
         """Score of each block of the prompt by the attention of one layer, fp32 [blocks], 0 for those gone."""
