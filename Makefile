@@ -25,8 +25,9 @@ RESULTS := assets/benchmarks
 app: .venv/.app $(if $(filter smollm2,$(MODEL)),.venv/.smollm2)  ## start the page on http://127.0.0.1:7860
 	$(RUN) app.py --model $(MODEL) --port $(PORT)
 
-test: .venv/.dev .venv/.smollm2  ## every test
-	$(RUN) -m pytest
+test: .venv/.dev .venv/.smollm2  ## every test, on two cores; those that measure time by themselves
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not clock"
+	$(RUN) -m pytest -m clock
 
 lint: .venv/.dev  ## ruff and mypy
 	$(RUN) -m ruff check .

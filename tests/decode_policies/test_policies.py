@@ -19,7 +19,8 @@ from sliminfer.engine.slim import slim
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import PruneStep, SlimConfig
-from tests.selectors.cases import CASES, EVIDENCE
+from sliminfer.selectors import selector_class
+from tests.selectors.cases import CASES, EVIDENCE, outside
 from tests.tiny import tiny_loaded, tiny_model, token_ids
 
 POLICIES = ("retrieval", "lychee")
@@ -45,7 +46,8 @@ class Watched:
         self.cache = cache_of(config)
         logits = []
         self.seen: list[list[Tensor]] = []
-        with torch.inference_mode(), slim(model, config, evidence=EVIDENCE) as loop:
+        scores = outside(TOKENS) if selector_class(config.method).source(config) else None
+        with torch.inference_mode(), slim(model, config, evidence=EVIDENCE, outside=scores) as loop:
             for part in (token_ids(TOKENS), *follow.split(1, dim=1)):
                 if logits:
                     self._spy(loop.kept_positions(self.cache))
@@ -120,7 +122,7 @@ def test_each_step_equals_the_stock_model_masked_to_what_was_read(
 @policies
 @selectors
 def test_policies_work_behind_every_selector_and_in_the_engine(config: SlimConfig, policy: str) -> None:
-    engine = SlimEngine(tiny_loaded())
+    engine = SlimEngine(tiny_loaded(), draft=tiny_loaded())
     document = "The lamp of the north tower was lit at nine. " * 12
     request = RunRequest(document, "When?", under(config, policy, 0.5), 5, ignore_eos=True, evidence=((60, 80),))
     result = RunResult.of(engine.run(request))

@@ -37,7 +37,7 @@ def test_what_the_page_is_made_of_is_open(path: str, page: Served) -> None:
 def test_the_schema_that_is_open_names_the_documented_endpoints_only(page: Served) -> None:
     told = httpx.get(f"{page.url}gradio_api/openapi.json").json()
     assert {path.rpartition("/")[2] for path in told["paths"] if "{" not in path} <= {
-        "compare", "diffusion", "read_document", "models", "upload", "upload_progress",
+        "compare", "ask", "diffusion", "read_document", "models", "upload", "upload_progress",
     }  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from tests.hosting.public_page import PublicPage, Stranger, public_page
 from tests.page.serving import QUESTION, long_text
 from tests.page.visit import Visit
 
+pytestmark = pytest.mark.clock
+
 SECONDS = 1.0
 LONG = 60  # lines: one run of both sides alone is over in a few seconds
 AT_A_LAYER_S = 10.0  # a busy machine may take long for the layer under way, but never for all that was asked

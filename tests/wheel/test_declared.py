@@ -42,7 +42,7 @@ def imports(tree: ast.AST, within_functions: bool) -> Iterator[str]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.split(".")[0]
         lazy = isinstance(node, ast.FunctionDef | ast.Try) or (
             isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
