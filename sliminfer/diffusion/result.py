@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +68,7 @@ class DiffusionResult:
         return found
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> DiffusionResult:
+    def from_dict(cls, data: Any) -> DiffusionResult:
         """What `to_dict` gave, None as NaN again.
 
         Raises:

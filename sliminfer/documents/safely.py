@@ -142,7 +142,7 @@ def _understood(answer: bytes) -> Document | None:
             warnings=tuple(str(warning) for warning in head["warnings"]),
             page_starts=_starts(head["page_starts"], len(text)),
         )
-    except (struct.error, ValueError, KeyError, TypeError):
+    except (struct.error, ValueError, OverflowError, KeyError, TypeError):
         return None
 
 

@@ -25,6 +25,8 @@ def why_dense(config: SlimConfig, stack: Stack, tokens: int, device: torch.devic
     if tokens < least:
         return f"The prompt has {tokens:,} tokens: below {least:,} choosing blocks costs more than it saves."
     last = min((step.layer for step in config.steps), default=stack.depth)
+    if not last:
+        return "The first prune step comes before layer 0: no layer reads the whole prompt."
     layers = range(min(last, stack.depth))
     if not any(stack.windows[i] is None for i in layers):
         return "Every layer before the first prune step has a sliding window, which leaves nothing to choose."

@@ -76,9 +76,18 @@ def test_a_worker_that_cannot_start_is_a_refusal() -> None:
         parse_document_safely(b"text", "a.txt", DocumentLimits(memory_bytes=1 << 20))
 
 
-@pytest.mark.parametrize(
-    "answer", [b"", b"\x00\x00", b"\x00\x00\x00\x02{}", b"\xff" * 40, b"\x00\x00\x00\x04[1]x", b"\x00\x00\x00\x04null"]
+ENDLESS = (
+    b'{"name": "a", "kind": "text", "encoding": null, "pages": Infinity, "warnings": [], "page_starts": []}'
 )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"", b"\x00\x00", b"\x00\x00\x00\x02{}", b"\xff" * 40, b"\x00\x00\x00\x04[1]x", b"\x00\x00\x00\x04null",
+        len(ENDLESS).to_bytes(4, "big") + ENDLESS,
+    ],
+)  # fmt: skip
 def test_a_garbled_answer_is_not_believed(answer: bytes) -> None:
     assert safely._understood(answer) is None
 

@@ -84,6 +84,14 @@ def test_a_broken_recording_is_one_sentence(made: tuple[RunResult, dict[str, Any
             playing_html(read_recording(Path("run.json")))
 
 
+@pytest.mark.parametrize("result", [None, {}, [], {"tokens": 3}])
+def test_a_broken_measurement_is_one_sentence(result: object, tmp_path: Path) -> None:
+    whole = json.loads((FOLDER / "diffusion.json").read_text(encoding="utf-8"))
+    (tmp_path / "diffusion.json").write_text(json.dumps(whole | {"result": result}), encoding="utf-8")
+    with pytest.raises(SlimError, match="measure it again"):
+        read_diffusion(tmp_path / "diffusion.json")
+
+
 def test_the_shipped_recording_is_of_a_real_run() -> None:
     recording = read_recording(FOLDER / "run.json")
     run, kept = recording.run, recording.kept

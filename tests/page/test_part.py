@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from sliminfer.documents.document import Document
 from sliminfer.engine.limits import RunLimits
+from sliminfer.errors import SlimError
 from tests.documents import files
 from tests.page.driver import Driver
 from tests.page.serving import Served, long_text
+from viz.page.part import or_first
 
 PAGES = [f"Page {number} begins. {long_text(6)}" for number in range(1, 13)]
 
@@ -94,3 +97,9 @@ def test_a_pasted_text_that_never_lost_the_focus_is_read_in_part_too(visit: Driv
     visit.press("run")
     assert "Done" in visit.shown("status")
     assert (1 in read(visit), 8 in read(visit)) == (True, False)
+
+
+def test_where_nothing_fits_it_is_said() -> None:
+    document = Document(text="words " * 50, name="a", kind="text", encoding=None, pages=None, characters=300)
+    with pytest.raises(SlimError, match="room for 0 tokens"):
+        or_first(lambda text: len(text.split()), document, 50, -5)

@@ -156,6 +156,11 @@ def test_a_run_tells_what_it_read_and_computes_what_was_promised(steps: tuple[Pr
     assert promised > dense
 
 
+def test_where_no_layer_reads_the_whole_prompt_it_says_so() -> None:
+    with slim(tiny_model(), SPARSE.with_changes(method="bm25", steps=(PruneStep(0, 0.5),))) as loop:
+        assert "before layer 0" in loop.why_dense(TOKENS, torch.device("cpu"))
+
+
 @pytest.mark.parametrize(
     ("family", "changes", "said"),
     [

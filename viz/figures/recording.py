@@ -148,7 +148,7 @@ def read_diffusion(path: Path) -> DiffusionRecording:
     passage = data.get("passage")
     if not isinstance(passage, str):
         raise TapeError(f"The recording {path.name} does not quote its passage: record it again.")
-    return DiffusionRecording(About.read(data.get("about")), passage, DiffusionResult.from_dict(data["result"]))
+    return DiffusionRecording(About.read(data.get("about")), passage, DiffusionResult.from_dict(data.get("result")))
 
 
 def _read(path: Path) -> dict[str, Any]:

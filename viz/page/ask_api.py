@@ -100,7 +100,7 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
 def _asked(questions: Any) -> list[str]:
     """The questions of a call; raises ConfigError where they are no list of one to `MOST_QUESTIONS` texts."""
     if not isinstance(questions, list) or not all(isinstance(each, str) for each in questions):
-        raise ConfigError(f"questions is {questions!r}: give a list of texts.")
+        raise ConfigError(f"questions is {repr(questions)[:40]}: give a list of texts.")
     if not 1 <= len(questions) <= MOST_QUESTIONS:
         raise ConfigError(f"{len(questions)} questions are asked: give one to {MOST_QUESTIONS}.")
     return questions

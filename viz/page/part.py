@@ -53,6 +53,11 @@ def take(count: Count, whole: Document, tokens: int, room: int, how: str, words:
             why = "hold no text" if blank else f"have {read:,} tokens, and {room:,} can be read"
             raise ConfigError(f"Pages {words.strip()[:80]} {why}: choose other pages.")
         return _named(whole, tokens, part, how, f"pages {words.strip()[:40]}")
+    if room <= RESERVE:
+        raise ConfigError(
+            f"The model has room for {max(0, room):,} tokens of the text beside the question and the answer: ask for a "
+            "shorter answer, or choose a model that reads more."
+        )
     at = _place(whole.text, words) if how == AROUND else (0, 0)
     most = round(len(whole.text) * min(1.0, (room - RESERVE) / max(1, tokens)))
     for _ in range(TRIES):
@@ -60,7 +65,7 @@ def take(count: Count, whole: Document, tokens: int, room: int, how: str, words:
         read = count(part.text(whole.text))
         if read <= room - RESERVE:
             break
-        most = round(0.98 * most * max(1, room - RESERVE) / read)
+        most = round(0.98 * most * (room - RESERVE) / read)
     return _named(whole, tokens, part, how if how != WHOLE else FIRST, _NAMES.get(how, "first part"))
 
 
