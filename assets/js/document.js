@@ -151,4 +151,4 @@ function paint() {
   }
 }
 window.addEventListener("slim-hands", paint);
-watch(["value"], () => requestAnimationFrame(paint));
+watch?.(["value"], () => requestAnimationFrame(paint));

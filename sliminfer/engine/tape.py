@@ -58,7 +58,8 @@ def from_tape(tape: Any, tokens: int, question: tuple[int, int]) -> tuple[Event,
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise TapeError(f"An event of the recording cannot be read ({error!r}): record it again.") from error
     ends = [(type(event), event.side) for event in events if isinstance(event, Finished | Compared)]
-    if ends != [(Finished, "full"), (Finished, "pruned"), (Compared, "pruned")]:
+    both = sorted(side for _, side in ends[:2])  # in a race either may be first
+    if [kind for kind, _ in ends] != [Finished, Finished, Compared] or both != ["full", "pruned"]:
         raise TapeError("The recording does not hold a whole run of both sides: record it again.")
     for event in events:
         if isinstance(event, BlocksPruned) and not _fits(event, tokens):
@@ -107,7 +108,7 @@ def _written(event: Event) -> dict[str, Any]:
             metrics = {name: value for name, value in asdict(event.metrics).items() if name not in left_out}
             return entry | {"text": event.text, "reason": event.reason, "metrics": plain(metrics)}
         case Compared():
-            return entry | {"comparison": plain(asdict(event.comparison))}
+            return entry | {"comparison": plain(asdict(event.comparison)), "raced": event.raced}
     return entry | {f.name: getattr(event, f.name) for f in fields(event)[2:]}
 
 
@@ -136,7 +137,7 @@ def _read(entry: Mapping[str, Any], prompt: Prompt) -> Event:
         return Finished(side, at, text=values["text"], reason=values["reason"], metrics=_metrics(values["metrics"]))
     if kind is Compared:
         ratios = {name: _value(value) for name, value in values["comparison"].items()}
-        return Compared(side, at, Comparison(**ratios))
+        return Compared(side, at, Comparison(**ratios), raced=values.get("raced") is True)
     return kind(side, at, **values)
 
 
@@ -147,10 +148,17 @@ def _metrics(data: Mapping[str, Any]) -> RunMetrics:
         values[name] = KVBytes(tuple(map(int, held["device"])), tuple(map(int, held["host"])), int(held["spare"]))
     values["kept"] = tuple(
         KeptAtLayer(
-            each["layer"],
-            each["tokens"],
-            tuple((start, end) for start, end in each["ranges"]),
-            tuple(each.get("scored_by", ())),
+            **checked(
+                KeptAtLayer,
+                {
+                    "layer": each["layer"],
+                    "tokens": each["tokens"],
+                    "ranges": tuple((start, end) for start, end in each["ranges"]),
+                    "scored_by": tuple(each.get("scored_by", ())),
+                    "asked": each.get("asked", 0),
+                    "forced": each.get("forced", 0),
+                },
+            )
         )
         for each in values["kept"]
     )

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from benchmarks.record import recorded_run
 from sliminfer.engine.engine import SlimEngine
+from sliminfer.engine.events import Compared
 from sliminfer.engine.request import RunRequest
 from sliminfer.engine.result import RunResult
+from sliminfer.engine.tape import from_tape
 from sliminfer.errors import SlimError
 from sliminfer.model.loading import load_model
 from sliminfer.schedule.config import PruneStep, SlimConfig
@@ -61,6 +63,17 @@ def test_a_run_comes_back_as_it_was(made: tuple[RunResult, dict[str, Any]], tmp_
     whole = KeptMap.from_side(run.pruned, back.config)
     assert (back.kept.alive == whole.alive).all()
     assert FACT.strip() in "".join(piece.text for piece in back.passage)
+
+
+def test_a_race_that_the_pruned_side_wins_comes_back(made: tuple[RunResult, dict[str, Any]]) -> None:
+    events = json.loads(json.dumps(made[1]["events"]))
+    ends = [place for place, event in enumerate(events) if event["kind"] == "Finished"]
+    full, pruned = ends
+    events[pruned]["at"], events[-1]["raced"] = events[full]["at"] - 1e-3, True
+    events[full], events[pruned] = events[pruned], events[full]
+    back = from_tape(events, made[1]["prompt"]["tokens"], tuple(made[1]["prompt"]["question"]))
+    assert isinstance(back[-1], Compared)
+    assert back[-1].raced
 
 
 @settings(max_examples=40, deadline=None)
