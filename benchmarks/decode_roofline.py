@@ -2,9 +2,10 @@
 
 The floor of a token is the bytes that it must read, every weight but those of the embedding and every key and value,
 over the rate of a large copy measured in the same process. Variants: full and balanced, by CUDA graph where the device
-has one; the same launched by the host ("eager"); and stock `generate`, with a growing cache and, where that works, with
-a static one and compilation. Each reads the same random prompt. What a session pays once, a capture or a
-compilation, is in the warm-up.
+has one; balanced with half of the kept blocks on the host ("managed"), where the slowest step of every stretch between
+two looks at the working set is a swap's; full and balanced launched by the host ("eager"); and stock `generate`, with a
+growing cache and, where that works, with a static one and compilation. Each reads the same random prompt. What a
+session pays once, a capture or a compilation, is in the warm-up.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sliminfer.schedule.config import SlimConfig
 
 # The first tokens after a prompt are not counted: clocks, caches and the first lengths settle there.
 SETTLE = 4
-VARIANTS = ("full", "balanced", "full eager", "balanced eager", "stock", "stock static")
+VARIANTS = ("full", "balanced", "managed", "full eager", "balanced eager", "stock", "stock static")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Row:
         floor_ms: bytes of weights, keys and values over the measured copy rate.
         capture_s: what the first answer took longer than the second.
         how: how the tokens were decoded.
+        swap_ms: median of the slowest step of each stretch between two looks at the working set, where there is one.
         tokens_agree: share of the eager variant's ids that are the graph's, for the variants that have a twin.
     """
 
@@ -55,6 +57,7 @@ class Row:
     capture_s: float
     how: str
     ids: tuple[int, ...]
+    swap_ms: float | None = None
     tokens_agree: float | None = None
 
 
@@ -119,6 +122,7 @@ def measure(loaded: LoadedModel, shape: str, tokens: int, variants: list[str], n
     runs: dict[str, Callable[[], Any]] = {
         "full": lambda: ours(engine, None, prompt, new),
         "balanced": lambda: ours(engine, config, prompt, new),
+        "managed": lambda: ours(engine, config.with_changes(active=0.5), prompt, new),
         "full eager": lambda: eager(lambda: ours(engine, None, prompt, new), loaded),
         "balanced eager": lambda: eager(lambda: ours(engine, config, prompt, new), loaded),
         "stock": lambda: stock(loaded, prompt, new),
@@ -134,6 +138,7 @@ def measure(loaded: LoadedModel, shape: str, tokens: int, variants: list[str], n
             continue
         steps = [1000 * (b - a) for a, b in pairwise(at)][SETTLE:]
         twin = rows.get(variant.removesuffix(" eager")) if variant.endswith(" eager") else None
+        stretches = [steps[at : at + config.refresh] for at in range(0, len(steps), config.refresh)]
         agree = None if twin is None else statistics.mean(a == b for a, b in zip(twin.ids, ids, strict=True))
         rows[variant] = Row(
             shape=shape,
@@ -146,6 +151,7 @@ def measure(loaded: LoadedModel, shape: str, tokens: int, variants: list[str], n
             capture_s=(first[-1] - first[0]) - (at[-1] - at[0]),
             how=how,
             ids=ids,
+            swap_ms=statistics.median(map(max, stretches)) if variant == "managed" else None,
             tokens_agree=agree,
         )
         print_row(rows[variant])
@@ -153,10 +159,12 @@ def measure(loaded: LoadedModel, shape: str, tokens: int, variants: list[str], n
 
 
 def print_row(row: Row) -> None:
+    swap = "" if row.swap_ms is None else f"  swapping {row.swap_ms:.2f} ms ({row.swap_ms / row.ms:.2f} of the median)"
     agree = "" if row.tokens_agree is None else f"  ids agree {row.tokens_agree:.2f}"
     print(
         f"{row.shape:<14}{row.tokens:>8,} {row.variant:<15}{row.ms:7.2f} ms ({row.least:.2f} to {row.most:.2f})"
-        f"  floor {row.floor_ms:.2f}  over {row.ms / row.floor_ms:.2f}  first +{row.capture_s:.2f} s  {row.how}{agree}",
+        f"  floor {row.floor_ms:.2f}  over {row.ms / row.floor_ms:.2f}  first +{row.capture_s:.2f} s"
+        f"  {row.how}{swap}{agree}",
         flush=True,
     )
 

@@ -1,4 +1,4 @@
-"""Search schedules for the presets `fast` and `fastest`: prune layers, keeps and the share of sparse reading.
+"""Search schedules and scoring rules for the presets: prune layers, keeps, the share of sparse reading, other options.
 
     torchrun --nproc-per-node 8 benchmarks/schedules.py search --model DIR --json search.json
     torchrun --nproc-per-node 8 benchmarks/schedules.py report --found search.json --model DIR --json report.json
@@ -7,7 +7,8 @@
 questions of seed 1001 under every candidate, `report` those of seed 0 under the ones that it found: for each of
 `--targets`, prefills that much cheaper in FLOPs, the candidate with the best accuracy. Both go on where they were
 stopped, with any number of processes, and write JSON with accuracy, FLOP speed-up and TTFT. On a GPU let `--rank time`
-hold the targets against the measured speed-up.
+hold the targets against the measured speed-up. `--depths` and `--keeps` narrow the grid; `--changes` gives changes to
+the config that are tried with every schedule, as a JSON list: `[{}, {"options": {"across": 3}}]`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,18 +37,28 @@ KEEPS = ((0.5, 0.25, 0.12), (0.36, 0.14, 0.06), (0.25, 0.1, 0.05), (0.18, 0.07, 
 SHARES = (None, 0.35, 0.25, 0.15)
 
 
-def candidates(
-    layers: int, model: str, shares: Sequence[float | None], options: Mapping[str, Any], full: bool
-) -> list[Variant]:
-    """Every schedule with every share of sparse reading, None for dense, and `full` reading alone where asked for."""
+@dataclass(frozen=True)
+class Grid:
+    """What is tried with what: depths and keeps as shares, shares of sparse reading (None: dense), other changes."""
+
+    depths: Sequence[Sequence[float]]
+    keeps: Sequence[Sequence[float]]
+    shares: Sequence[float | None]
+    changes: Sequence[Mapping[str, Any]]
+
+
+def candidates(layers: int, model: str, grid: Grid, options: Mapping[str, Any], full: bool) -> list[Variant]:
+    """Every cell of `grid`, and `full` reading alone at each share where asked for; `options` are those of reading."""
     base = SlimConfig.preset("balanced", layers, model)
     found: dict[str, Variant] = {}
-    for depths, keeps, share in product(DEPTHS, KEEPS, shares):
+    for depths, keeps, share, changes in product(grid.depths, grid.keeps, grid.shares, grid.changes):
         at = {max(1, round(depth * layers)): keep for depth, keep in zip(depths, keeps, strict=False)}
         steps = tuple(PruneStep(layer, at[layer]) for layer in sorted(at))
-        label = ",".join(f"{step.layer}:{step.keep:g}" for step in steps) + _reading_label(share)
-        found[label] = Variant(label, read_at(base.with_changes(steps=steps), share, options))
-    for share in shares if full else ():
+        label = (
+            ",".join(f"{step.layer}:{step.keep:g}" for step in steps) + _reading_label(share) + _changes_label(changes)
+        )
+        found[label] = Variant(label, read_at(base.with_changes(steps=steps, **changes), share, options))
+    for share in grid.shares if full else ():
         if share is not None:
             label = f"full{_reading_label(share)}"
             found[label] = Variant(label, read_at(SlimConfig(method="sparse_full"), share, options))
@@ -92,7 +104,8 @@ def main() -> None:
     if arguments.command == "search":
         shares = [None if text == "dense" else float(text) for text in arguments.shares.split(",")]
         loaded = job.engine.loaded
-        variants = candidates(loaded.layers, loaded.name, shares, json.loads(arguments.options), arguments.full)
+        grid = Grid(_depths(arguments.depths), _depths(arguments.keeps), shares, json.loads(arguments.changes))
+        variants = candidates(loaded.layers, loaded.name, grid, json.loads(arguments.options), arguments.full)
         if arguments.only:
             variants = [each for each in variants if any(part in each.label for part in arguments.only.split(";"))]
     else:
@@ -112,6 +125,18 @@ def _reading_label(share: float | None) -> str:
     return "" if share is None else f" read {share:g}"
 
 
+def _changes_label(changes: Mapping[str, Any]) -> str:
+    return "".join(f" {name}={json.dumps(value)}" for name, value in changes.items())
+
+
+def _depths(text: str) -> list[list[float]]:
+    return [[float(part) for part in each.split(",")] for each in text.split(";")]
+
+
+def _text(grid: Sequence[Sequence[float]]) -> str:
+    return ";".join(",".join(f"{value:.4g}" for value in each) for each in grid)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -127,6 +152,13 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--dtype", default="auto")
         command.add_argument("--json", type=Path, required=True)
     commands.choices["search"].add_argument("--shares", default="dense,0.35,0.25,0.15")
+    commands.choices["search"].add_argument(
+        "--depths", default=_text(DEPTHS), help="of the steps: 0.1,0.25,0.5;0.25,0.5"
+    )
+    commands.choices["search"].add_argument(
+        "--keeps", default=_text(KEEPS), help="at the steps: 0.5,0.25,0.12;0.25,0.1"
+    )
+    commands.choices["search"].add_argument("--changes", default="[{}]", help="changes to the config, a JSON list")
     commands.choices["search"].add_argument("--options", default="{}", help="other reading options, as JSON")
     commands.choices["search"].add_argument("--only", default="", help="labels that hold one of these, between ;")
     commands.choices["search"].add_argument("--full", action="store_true", help="sparse reading alone as well")

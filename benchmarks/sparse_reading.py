@@ -61,7 +61,7 @@ def flex(query: Tensor, keys: Tensor, values: Tensor, table: Tensor, block: int)
     own = torch.eye(wide.shape[-1], dtype=torch.bool, device=wide.device)
     lists = []
     for part in (wide & own, wide & ~own):  # partly masked, whole
-        order = part.logical_not().to(torch.int8).argsort(-1, stable=True)
+        order = part.logical_not().to(torch.int8).argsort(dim=-1, stable=True)
         lists += [part.sum(-1, dtype=torch.int32), order.int()]
 
     def causal(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sliminfer.model.decoder import decoder_of
+
 
 @contextmanager
 def dense(model: Any, kept_per_layer: list[Tensor], prompt: int) -> Iterator[None]:
@@ -32,15 +34,18 @@ def dense(model: Any, kept_per_layer: list[Tensor], prompt: int) -> Iterator[Non
             allowed = (position[None, :] <= position[:, None]) & alive[None, :]
             if window is not None and (types is None or types[index] == "sliding_attention"):
                 allowed &= position[:, None] - position[None, :] < window
+            if types is not None and types[index] == "chunked_attention":
+                chunk = position // model.config.attention_chunk_size
+                allowed &= chunk[:, None] == chunk[None, :]
             allowed |= torch.eye(count, dtype=torch.bool)  # rows of dropped tokens must not be empty
             mask: Tensor = allowed[None, None]
             if model.config._attn_implementation == "eager":
-                mask = torch.where(mask, 0.0, torch.finfo(model.dtype).min).to(model.dtype)
+                mask = additive(mask, model.dtype)
             return args, kwargs | {"attention_mask": mask}
 
         return hook
 
-    layers = enumerate(model.get_decoder().layers)
+    layers = enumerate(decoder_of(model).layers)
     handles = [layer.register_forward_pre_hook(masked(index), with_kwargs=True) for index, layer in layers]
     try:
         yield
@@ -71,13 +76,13 @@ def compacted_logits(model: Any, ids: Tensor, kept_per_layer: list[Tensor]) -> T
             cos, sin = kwargs["position_embeddings"]
             visible = torch.ones(len(here), len(here), dtype=torch.bool).tril()[None, None]
             if model.config._attn_implementation == "eager":
-                visible = torch.where(visible, 0.0, torch.finfo(model.dtype).min).to(model.dtype)
+                visible = additive(visible, model.dtype)
             mask = visible if hasattr(module, "self_attn") else None
             return (hidden,), kwargs | {"position_embeddings": (cos[:, here], sin[:, here]), "attention_mask": mask}
 
         return hook
 
-    layers = enumerate(model.get_decoder().layers)
+    layers = enumerate(decoder_of(model).layers)
     handles = [layer.register_forward_pre_hook(cut(index), with_kwargs=True) for index, layer in layers]
     try:
         with torch.inference_mode():
@@ -86,3 +91,8 @@ def compacted_logits(model: Any, ids: Tensor, kept_per_layer: list[Tensor]) -> T
         for handle in handles:
             handle.remove()
     return logits
+
+
+def additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """What eager attention adds to its scores: nothing where a key is visible, the lowest number elsewhere."""
+    return torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)

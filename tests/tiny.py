@@ -121,6 +121,16 @@ PLAIN: dict[str, dict[str, Any]] = {
     "hy_v3": {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
     "stablelm": {"qk_layernorm": True, "use_parallel_residual": True},
     "starcoder2": {},
+    "llama4_text": {
+        "head_dim": 8,
+        "attention_chunk_size": 24,
+        "no_rope_layer_interval": 3,
+        "interleave_moe_layer_step": 2,
+        "intermediate_size_mlp": 40,
+        "num_local_experts": 4,
+        "floor_scale": 16,
+        "attn_scale": 0.5,
+    },
 }
 
 

@@ -19,7 +19,7 @@ def command(
     json: options.JsonFile = None,
 ) -> None:
     """Known models: parameters, memory at a context length, and what fits on this machine."""
-    from rich.box import SIMPLE
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -50,6 +50,7 @@ def command(
                 "total_bytes": need.total,
                 "fits": need.total <= free and context <= model.shape.context,
                 "note": model.note,
+                "source": model.source,
             }
         )
     if json is not None:
@@ -58,10 +59,10 @@ def command(
         if json == "-":
             return
     title = f"{context:,} tokens in {kind_name} on {place} with {free / 1e9:.1f} GB free"
-    table = Table(title=title, title_justify="left", box=SIMPLE)
-    table.add_column("model", no_wrap=True)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("model", overflow="fold")
     for heading in ("params", "context", "weights", "KV", "all GB", "fits"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["model"],

@@ -35,6 +35,7 @@ from sliminfer.errors import ConfigError, MemoryLimitError, SlimError
 from sliminfer.model.head import logits_of
 from sliminfer.model.loading import LoadedModel
 from sliminfer.model.prompts import Prompt
+from sliminfer.model.windows import within
 from sliminfer.ops.softmax import softmax_beside
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
@@ -83,10 +84,10 @@ def local_attention(loop: LayerLoop, layer: int, rows: Rows, window: int) -> Ten
     softmax = loop.stack.softmax(layer)
     last = slice(-window, None)
     queries, keys = loop.stack.queries(layer, rows, window), loop.stack.keys(layer, rows)
-    reach = rows.positions[last, None] - rows.positions[None, :]
-    visible, sliding = reach >= 0, loop.window(layer)
-    if sliding is not None:
-        visible &= reach < sliding
+    asking, window_of = rows.positions[last], loop.window(layer)
+    visible = rows.positions[None, :] <= asking[:, None]
+    if window_of is not None:
+        visible &= within(window_of, asking, rows.positions)
     visible = visible.to(keys.device)
     received = torch.zeros(len(rows), device=keys.device)
     packed = softmax.packed(len(keys), queries.shape[1])

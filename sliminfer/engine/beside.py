@@ -14,6 +14,7 @@ from sliminfer.engine.masks import as_mask
 from sliminfer.engine.sequence import Rows
 from sliminfer.engine.stack import Stack
 from sliminfer.errors import ConfigError
+from sliminfer.model.windows import within
 
 # Rows that read at once: a mask has as many times the number of tokens alive.
 _AT_ONCE = 512
@@ -54,8 +55,10 @@ class Beside:
 
     def _visible(self, index: int, own: Tensor, alive: Tensor) -> Tensor:
         """Which of the keys at `alive`, and of their own, the rows at `own` see, bool [rows, alive + rows]."""
-        reach, window = own[:, None] - alive.to(own.device)[None, :], self._stack.windows[index]
-        seen = reach >= 0 if window is None else (reach >= 0) & (reach < window)
+        alive, window = alive.to(own.device), self._stack.windows[index]
+        seen = alive[None, :] <= own[:, None]
+        if window is not None:
+            seen &= within(window, own, alive)
         return torch.cat([seen, torch.eye(len(own), dtype=torch.bool, device=own.device)], 1)
 
     def with_rest(self, rows: Rows) -> Tensor:

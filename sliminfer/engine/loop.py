@@ -83,6 +83,13 @@ class LayerLoop:
                 f"Method {self.config.method} brings tokens back behind later ones, but linear layers read in order: "
                 "choose another method for this model."
             )
+        if selector_class(self.config.method).revives and stack.seeing is not None:
+            blind = [step.layer for step in self.config.steps if step.layer <= stack.seeing[0]]
+            if blind:
+                raise ConfigError(
+                    f"Method {self.config.method} ranks by a layer that has run, but none before layer {blind[0]} "
+                    f"reads the whole prompt: prune at layer {stack.seeing[0] + 1} or later."
+                )
         if selector_class(self.config.method).revives and self.config.steps and "flash" in stack.backend:
             raise ModelError(
                 f"Method {self.config.method} brings tokens back behind later ones, which flash attention cannot mask: "

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sliminfer.errors import ModelError
+from sliminfer.model.windows import binds, within
 
 
 def attention_mask(
@@ -21,7 +22,7 @@ def attention_mask(
         implementation: transformers' name of the attention backend.
         queries: ascending original positions of the query tokens [q].
         keys: original positions of the key tokens, ending with the queries [k]; the others in any order.
-        window: sliding window in tokens (a key is seen up to `window - 1` positions back) or None.
+        window: sliding window in tokens, or chunk, or None; see `model.windows`.
         dtype: dtype of the hidden states (additive masks of eager attention).
 
     Returns:
@@ -29,21 +30,21 @@ def attention_mask(
         triangle to the end of the keys by itself.
     """
     # Without a window nothing is read back: that would wait for the device at every layer.
-    reach = 0 if window is None else int(keys[-1] - keys.min())
-    binds = window is not None and reach >= window
+    first, last = (0, 0) if window is None else (int(keys.min()), int(keys[-1]))
+    bound = window is not None and binds(window, first, last)
     if "flash" in implementation:
-        if binds and reach + 1 > len(keys):
+        if bound and last - first + 1 > len(keys):
             raise ModelError(
                 "This model's sliding-window layers cannot be pruned under flash attention, which counts "
                 'the window in kept tokens: load it with attention "sdpa" or use a prompt that fits the window.'
             )
         return None
     aligned = len(queries) == 1 or len(queries) == len(keys)
-    if not binds and aligned and (implementation == "sdpa" or len(queries) == 1):
+    if not bound and aligned and (implementation == "sdpa" or len(queries) == 1):
         return None
     visible = keys[None, :] <= queries[:, None]
-    if binds and window is not None:
-        visible &= keys[None, :] > (queries - window)[:, None]
+    if bound and window is not None:
+        visible &= within(window, queries, keys)
     return as_mask(implementation, visible, dtype)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 from sliminfer.errors import ConfigError
 from sliminfer.model.prompts import Prompt
 
@@ -12,10 +15,7 @@ def passage_scores(prompt: Prompt, passage: int) -> list[float]:
     Raises:
         ConfigError: the package bm25s is missing, or the prompt has no text.
     """
-    try:
-        import bm25s
-    except ImportError as error:
-        raise ConfigError("Method bm25 needs the package bm25s: pip install 'sliminfer[retrieval]'.") from error
+    bm25s = _bm25s()
     if not prompt.text:
         raise ConfigError("Method bm25 searches for words, and this prompt is bare ids: give it as text.")
     scores = [0.0] * len(prompt)
@@ -38,3 +38,18 @@ def passage_scores(prompt: Prompt, passage: int) -> list[float]:
     for (start, end), score in zip(cuts, index.get_scores(wanted).tolist(), strict=True):
         scores[start:end] = [float(score)] * (end - start)
     return scores
+
+
+def _bm25s() -> Any:
+    """The library, without JAX: where that is installed it would be tried out, and takes most of the GPU's memory."""
+    hidden = "jax" not in sys.modules and "bm25s" not in sys.modules
+    if hidden:
+        sys.modules["jax"] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        import bm25s
+    except ImportError as error:
+        raise ConfigError("Method bm25 needs the package bm25s: pip install 'sliminfer[retrieval]'.") from error
+    finally:
+        if hidden:
+            del sys.modules["jax"]
+    return bm25s

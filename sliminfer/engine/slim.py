@@ -16,6 +16,7 @@ from sliminfer.engine.doors import Handler, inside
 from sliminfer.engine.forward import DecoderForward, ModelForward
 from sliminfer.engine.guards import ELSEWHERE, Generate, refuse_elsewhere
 from sliminfer.engine.loop import LayerLoop
+from sliminfer.model.decoder import decoder_of
 from sliminfer.ops.dispatch import use_kernels
 from sliminfer.schedule.blocks import Span
 from sliminfer.schedule.config import SlimConfig
@@ -70,4 +71,4 @@ def slim(
 def _above(model: nn.Module, decoder: nn.Module) -> list[PreTrainedModel]:
     """The transformers model around `decoder`, whatever wraps it in turn; nothing where `decoder` stands alone."""
     around = (each for each in model.modules() if isinstance(each, PreTrainedModel) and each is not decoder)
-    return [each for each in around if each.get_decoder() is decoder][:1]
+    return [each for each in around if decoder_of(each) is decoder][:1]

@@ -9,7 +9,7 @@ from sliminfer.errors import ModelError
 from sliminfer.model.gguf_config import gguf_config
 from sliminfer.model.gguf_header import read_gguf_header
 from sliminfer.model.loading import DEMO_FOLDER, DEMO_MODEL, read_config
-from sliminfer.model.published import PUBLISHED
+from sliminfer.model.published import PUBLISHED, Source
 from sliminfer.model.recognise import shape_of
 from sliminfer.model.sources import SMOLLM2, installed_smollm2
 from sliminfer.schedule.memory import MemoryEstimate, memory_estimate, quantised_bytes
@@ -23,6 +23,7 @@ class KnownModel:
     Attributes:
         packed_bytes: of its weights where they are left packed.
         bits: of a weight of its layers, where it is published with fewer than the rest; None otherwise.
+        source: where its dimensions were read, see `model.published`; "config" too for a model that is here.
     """
 
     name: str
@@ -30,6 +31,7 @@ class KnownModel:
     note: str
     packed_bytes: int | None = None
     bits: float | None = None
+    source: Source = "config"
 
     def memory(self, tokens: int, bytes_per_value: int, attention: str = "sdpa") -> MemoryEstimate:
         """What the full model takes for `tokens` tokens, see `memory_estimate`."""
@@ -41,7 +43,8 @@ class KnownModel:
 
 
 KNOWN: dict[str, KnownModel] = {
-    model.name: KnownModel(model.name, model.shape, model.note, bits=model.bits) for model in PUBLISHED
+    model.name: KnownModel(model.name, model.shape, model.note, bits=model.bits, source=model.source)
+    for model in PUBLISHED
 }
 
 

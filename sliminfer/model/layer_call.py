@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
@@ -31,9 +32,9 @@ def call_layer(
     out = layer(
         hidden,
         attention_mask=mask,
-        position_embeddings=table,
+        position_embeddings=torch.complex(*table) if family.complex_angles else table,
         position_ids=positions[None] if family.temperature else None,
-        past_key_values=cache,
+        past_key_values=cache if family.placed is None else family.placed(cache, positions.to(hidden.device)),
         use_cache=cache is not None,
     )
     states: Tensor = out[0] if isinstance(out, tuple) else out
@@ -50,8 +51,9 @@ def rotary_kinds(rotary: Any, config: Any, layers: int) -> tuple[tuple[str, ...]
 
 
 def rotary_tables(rotary: Any, kinds: tuple[str, ...] | None, hidden: Tensor, positions: Tensor) -> Any:
-    """Cosines and sines of `positions`, int64 [n], for each of `kinds`, in the type of `hidden`."""
+    """Cosines and sines of `positions`, int64 [n], for each of `kinds`; of complex angles the two parts."""
     place = positions[None]
     if kinds is None:
-        return (rotary(hidden, position_ids=place),)
+        table = rotary(hidden, position_ids=place)
+        return ((table.real.contiguous(), table.imag.contiguous()) if torch.is_tensor(table) else table,)
     return tuple(rotary(hidden, position_ids=place, layer_type=kind) for kind in kinds)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from sliminfer.errors import ModelError
+from sliminfer.model.decoder import decoder_of
 from sliminfer.model.families import FAMILIES, sliding_window, text_config
 from sliminfer.model.families.base import Family
 from sliminfer.model.unknown import self_test
@@ -39,8 +40,7 @@ def shape_of(config: Any) -> ModelShape:
 
 def find_decoder(model: nn.Module) -> Any:
     """The decoder stack inside `model`; raises ModelError where it has none, or its family is not supported."""
-    outer: Any = model
-    decoder: Any = outer.get_decoder() if hasattr(outer, "get_decoder") else outer
+    decoder: Any = decoder_of(model)
     config = getattr(decoder, "config", None)
     if config is None or not hasattr(decoder, "layers"):
         name = getattr(config, "model_type", type(model).__name__)

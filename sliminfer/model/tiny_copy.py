@@ -11,7 +11,7 @@ _SMALL: dict[str, int] = {
     "shared_expert_intermediate_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
     "max_position_embeddings": 256, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
     "num_experts_per_tok": 2, "sliding_window": _WINDOW, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-    "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1,
+    "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "attention_chunk_size": _WINDOW,
 }  # fmt: skip
 # What says nothing about the form of a decoder, or would make its copy something else than random and whole.
 _LEFT_OUT = ("quantization_config", "architectures", "transformers_version", "dtype", "torch_dtype", "_name_or_path")

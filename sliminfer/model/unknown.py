@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sliminfer.errors import ModelError
+from sliminfer.model.decoder import decoder_of
 from sliminfer.model.families import FAMILIES, sliding_window
 from sliminfer.model.families.base import Family, always, plain_softmax, uncapped
 from sliminfer.model.families.counted import counted
 from sliminfer.model.layer_call import call_layer, rotary_kinds, rotary_tables
 from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.model.tiny_copy import small_copy
+from sliminfer.model.windows import within
 from sliminfer.ops.softmax import Softmax, softmax_beside
 
 _TOKENS = 40
@@ -88,7 +90,7 @@ class _Trial:
     def __init__(self, name: str, model: Any, ids: Tensor) -> None:
         self.name, self.model, self.ids = name, model, ids
         self.config = model.config
-        self.decoder = model.get_decoder()
+        self.decoder = decoder_of(model)
         if not hasattr(self.decoder, "layers") or not hasattr(self.decoder, "embed_tokens"):
             raise _refusal(name, "its decoder has no layers, or no embeddings, where others have them")
         self.layers = list(self.decoder.layers)
@@ -175,9 +177,9 @@ class _Trial:
 
     def _visible(self, index: int) -> Tensor:
         """Which keys each position sees in layer `index`, bool [n, n]."""
-        reach = self.positions[:, None] - self.positions[None, :]
-        window = sliding_window(self.config, index)
-        return (reach >= 0) if window is None else (reach >= 0) & (reach < window)
+        place, window = self.positions, sliding_window(self.config, index)
+        seen = place[None, :] <= place[:, None]
+        return seen if window is None else seen & within(window, place, place)
 
     def _difference(self, family: Family, drop: Tensor) -> float:
         """Largest difference in the last state, with `drop` [n] cut half way, to the stock run with it masked there."""

@@ -187,7 +187,12 @@ class SlimConfig:
             layer = min(max(1, round(depth * layers)), layers - 1)
             if layers > 1:
                 steps[layer] = PruneStep(layer, keep)
-        made = {"steps": tuple(steps[layer] for layer in sorted(steps)), "least_tokens": chosen.least_tokens}
+        made: dict[str, Any] = {
+            "steps": tuple(steps[layer] for layer in sorted(steps)),
+            "least_tokens": chosen.least_tokens,
+        }
+        if chosen.reading_share is not None:
+            made |= {"reading": "sparse", "reading_options": {"share": chosen.reading_share}}
         return cls(**{**rule_of(model), **made}).where_seen(seeing).with_changes(**changes)
 
     def where_seen(self, seeing: Sequence[int] | None) -> SlimConfig:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sliminfer.schedule.shapes import LayerShape, ModelShape
+from sliminfer.schedule.sight import Chunk
 
 
 class Scoring(NamedTuple):
@@ -88,6 +89,9 @@ def layer_flops(layer: LayerShape, tokens: int) -> float:
 
 def visible_pairs(tokens: int, window: int | None) -> float:
     """Pairs of a query and a key that it sees, of `tokens` tokens."""
+    if isinstance(window, Chunk):
+        whole, rest = divmod(tokens, int(window))
+        return whole * window * (window + 1) / 2 + rest * (rest + 1) / 2
     reach = tokens if window is None else min(window, tokens)
     return reach * (reach + 1) / 2 + float(tokens - reach) * reach
 

@@ -13,6 +13,10 @@ from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import ScoreLayer, SlimConfig
 
 
+class Chunk(int):
+    """A window in tokens that begins anew at every multiple of its length, rather than sliding along."""
+
+
 class Scorers(NamedTuple):
     """The layers that score one prune step.
 

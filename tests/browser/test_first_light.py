@@ -147,3 +147,15 @@ def test_steps_that_contradict_each_other_are_named_before_the_run(open_page: Op
     expect(tab.locator("#schedule .fault")).to_contain_text("Keep must not grow")
     tab.click("#run")
     expect(tab.locator(STATUS_ERROR)).to_contain_text("Keep must not grow")
+
+
+@pytest.mark.parametrize("width", [1360, 1024])
+def test_every_preset_is_in_sight_of_its_row(open_page: Open, width: int) -> None:
+    tab = open_page(viewport={"width": width, "height": 900})
+    row = tab.locator("#preset .wrap").last
+    clipped = row.evaluate(
+        """row => [...row.querySelectorAll("label")].filter(label => label.scrollWidth > label.clientWidth
+        || label.getBoundingClientRect().right > row.getBoundingClientRect().right + 1).map(label => label.innerText)"""
+    )
+    assert clipped == []
+    assert row.locator("label").count() >= 6

@@ -57,7 +57,7 @@ def test_every_export_opens(open_page: Open, chromium: Browser, tmp_path: Path) 
     tab = open_page()
     run_to_the_end(tab)
     saved = {}
-    for name in ("Report, HTML", "Data, JSON", "Figures and tables, ZIP"):
+    for name in ("Picture, PNG", "Race, GIF", "Report, HTML", "Data, JSON", "Figures and tables, ZIP"):
         button = tab.locator("#share").get_by_role("button", name=name)
         expect(button).to_be_enabled()
         with tab.expect_download() as waiting:
@@ -71,10 +71,10 @@ def test_every_export_opens(open_page: Open, chromium: Browser, tmp_path: Path) 
     with zipfile.ZipFile(saved[".zip"]) as bundle:
         assert bundle.testzip() is None
         kinds = {Path(name).suffix for name in bundle.namelist()}
-        assert kinds == {".json", ".png", ".csv"}
+        assert kinds == {".json", ".png", ".csv", ".gif"}
         for name in bundle.namelist():
             content = bundle.read(name)
-            if name.endswith(".png"):
+            if name.endswith((".png", ".gif")):
                 assert min(Image.open(io.BytesIO(content)).size) > 50
             if name.endswith(".csv"):
                 assert len(list(csv.reader(io.StringIO(content.decode("utf-8"))))) > 1

@@ -1,6 +1,7 @@
 """Parsing in a worker process: the same answers, and no harm from files made to do harm."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -62,6 +63,24 @@ def test_a_run_on_the_same_machine_has_the_processor_first() -> None:
                     thread.join()
                     return
     pytest.fail("the worker was as eager as this process")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities are told by Linux")
+def test_a_slow_worker_goes_to_the_end_of_the_line() -> None:
+    def read() -> None:
+        with contextlib.suppress(DocumentError):
+            parse_document_safely(SLOW_PDF, "slow.pdf", DocumentLimits(seconds=4, max_characters=10**8))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    found = list[int]()
+    while thread.is_alive():
+        for worker in psutil.Process().children():
+            with contextlib.suppress(ProcessLookupError):
+                found.append(os.sched_getscheduler(worker.pid))
+        time.sleep(0.05)
+    assert found[0] == os.SCHED_OTHER
+    assert os.SCHED_IDLE in found
 
 
 def test_memory_runs_out() -> None:

@@ -51,6 +51,46 @@ def test_clients_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     assert len(pace._paid) <= 11
 
 
+def test_whoever_is_refused_and_goes_on_waits_for_itself() -> None:
+    now = 0.0
+    pace = Pace(100, 500, lambda: now)
+    for _ in range(2):  # a full queue, tried again a little later: nothing is held
+        pace.hold_s("polite"), pace.refused("polite")
+        now += 0.6
+    assert pace.hold_s("polite") == 0
+    served = 0
+    while now < 100:  # as fast as it can
+        now += max(0.001, pace.hold_s("hostile"))
+        pace.refused("hostile")
+        served += 1
+    assert served <= (500 + 100 * 100) / 11 + 2
+    assert pace.hold_s("polite") == 0
+
+
+def test_an_answer_that_refuses_is_counted() -> None:
+    counted: list[str] = []
+
+    class Noted(Pace):
+        def refused(self, client: str) -> None:
+            counted.append(client)
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": int(scope["path"][1:]), "headers": []})
+
+    async def ask(status: int) -> None:
+        scope = {"type": "http", "method": "GET", "path": f"/{status}", "headers": [], "client": (f"{status}", 1)}
+        await Admission(refuse, Noted())(scope, receive, send)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None: ...
+
+    for status in (200, 304, 404, 429, 503):
+        complete(ask(status))
+    assert counted == ["404", "429", "503"]
+
+
 class Door:
     """An app behind `Admission` that answers once it is let to."""
 

@@ -40,7 +40,8 @@ def caches(config: SlimConfig) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["plain", "slim"])
 def test_a_cropped_cache_is_one_that_never_read_further(family: str, attention: str, back: int, kind: str) -> None:
     # 9 tokens come after the prompt of 160: the longer crops go into the prompt.
-    model, draft = tiny_model(family, attention), token_ids(9, seed=7)
+    # In fp64: in fp32 one logit of 1,920 was off by 2e-5 where a processor with AMX sums in another order.
+    model, draft = tiny_model(family, attention).double(), token_ids(9, seed=7)
     cache = caches(PRUNED)[kind]
     with torch.inference_mode(), slim(model, PRUNED) as loop:
         model(IDS, past_key_values=cache, logits_to_keep=1)

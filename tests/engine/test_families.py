@@ -17,6 +17,8 @@ from sliminfer.engine.events import Finished
 from sliminfer.engine.loop import LayerLoop, exhaust
 from sliminfer.engine.request import PromptRequest, Pruning, Sampling
 from sliminfer.engine.slim import slim
+from sliminfer.errors import ConfigError
+from sliminfer.model.decoder import decoder_of
 from sliminfer.model.families import FAMILIES as KNOWN
 from sliminfer.model.families import sliding_window
 from sliminfer.model.head import logits_of
@@ -28,6 +30,7 @@ from sliminfer.ops.softmax import softmax_beside
 from sliminfer.schedule.config import PruneStep, SlimConfig
 from sliminfer.schedule.flops import prefill_flops, stock_flops
 from sliminfer.schedule.memory import memory_estimate
+from sliminfer.schedule.sight import Chunk
 from sliminfer.selectors import PruneView
 from sliminfer.selectors.tokenwise import attention_received
 from tests.dense_oracle import dense_logits
@@ -98,12 +101,12 @@ def generate(model: Any, ids: Tensor) -> tuple[list[int], list[bytes]]:
 @pytest.mark.parametrize("family", [*FAMILIES, *PLAIN])
 def test_scores_are_the_attention_of_the_layer_itself(family: str) -> None:
     model, ids = tiny_model(family, "eager"), token_ids(40)
-    layers = model.get_decoder().layers
+    layers = decoder_of(model).layers
     entered: list[tuple[Tensor, Tensor, Tensor]] = []
     weights: list[Tensor] = []
     for layer in layers:
         layer.register_forward_pre_hook(
-            lambda _, args, kwargs: entered.append((args[0], *kwargs["position_embeddings"])), with_kwargs=True
+            lambda _, args, kwargs: entered.append((args[0], *_table(kwargs["position_embeddings"]))), with_kwargs=True
         )
         layer.self_attn.register_forward_hook(lambda _, args, out: weights.append(out[1][0]))
     with torch.inference_mode():
@@ -113,7 +116,10 @@ def test_scores_are_the_attention_of_the_layer_itself(family: str) -> None:
             keys, softmax = project_keys(layer, hidden, cos, sin), KNOWN[family].softmax(layer.self_attn)
             groups = queries.unflatten(0, (keys.shape[0], -1)) @ keys[:, None].mT / keys.shape[-1] ** 0.5
             hidden_from = torch.ones(40, 40, dtype=torch.bool).triu(1)
-            if (window := sliding_window(model.config, index)) is not None:
+            if (window := sliding_window(model.config, index)) is not None and isinstance(window, Chunk):
+                chunk = torch.arange(40) // int(window)
+                hidden_from |= chunk[:, None] != chunk[None, :]
+            elif window is not None:
                 hidden_from |= torch.ones(40, 40, dtype=torch.bool).tril(-window)
             scores = softmax.capped(groups.flatten(0, 1)).masked_fill(hidden_from, -torch.inf)
             sinks = softmax.packed(1, 40)
@@ -121,9 +127,14 @@ def test_scores_are_the_attention_of_the_layer_itself(family: str) -> None:
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
+def _table(angles: Any) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of what a layer is given."""
+    return (angles.real, angles.imag) if torch.is_tensor(angles) else angles
+
+
 def test_the_probe_shows_the_attention_of_a_layer_that_scales_by_its_own() -> None:
     model, ids, weights = tiny_model("granite", "eager"), token_ids(40), []
-    model.get_decoder().layers[0].self_attn.register_forward_hook(lambda _, args, out: weights.append(out[1][0]))
+    decoder_of(model).layers[0].self_attn.register_forward_hook(lambda _, args, out: weights.append(out[1][0]))
     with torch.inference_mode():
         model(ids, use_cache=False)
         loop = LayerLoop(model, SlimConfig())
@@ -140,7 +151,7 @@ def test_a_saved_model_loads_and_has_the_logits_that_the_engine_makes(family: st
     with torch.inference_mode():
         expected = model(ids).logits[0]
         torch.testing.assert_close(loaded.model(ids).logits[0], expected, atol=1e-5, rtol=1e-5)
-        states = loaded.model.get_decoder()(ids).last_hidden_state[0]
+        states = decoder_of(loaded.model)(ids).last_hidden_state[0]
         torch.testing.assert_close(logits_of(loaded.model, states), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -150,7 +161,7 @@ def test_shapes_count_weights_flops_and_memory(family: str) -> None:
     shape = shape_of(model.config)
     small = sum(p.numel() for p in model.parameters() if p.dim() == 1)  # norms and biases
     assert abs(shape.params - sum(p.numel() for p in model.parameters())) <= small
-    for index, layer in enumerate(model.get_decoder().layers):
+    for index, layer in enumerate(decoder_of(model).layers):
         matrices = sum(
             p.numel() * (1 if ".experts." not in name else _active(model.config) / 4)
             for name, p in layer.named_parameters()
@@ -174,11 +185,32 @@ def _active(config: Any) -> int:
 def test_experts_in_some_layers_only_are_counted(family: str) -> None:
     model = tiny_model(family, mlp_only_layers=[1], num_experts_per_tok=1)
     shape = shape_of(model.config)
-    for index, layer in enumerate(model.get_decoder().layers):
+    for index, layer in enumerate(decoder_of(model).layers):
         assert shape.layer(index).held == sum(p.numel() for p in layer.parameters())
     mixture, mlp = shape.layer(0), shape.layer(1)
     assert mixture.passed < 0.7 * mixture.held
     assert mlp.passed > 0.95 * mlp.held
+
+
+def test_gemma_4_with_experts_beside_its_mlp_prunes_exactly_and_counts_those_that_a_token_passes() -> None:
+    model = tiny_model("gemma4_text", enable_moe_block=True, num_experts=4, top_k_experts=1, moe_intermediate_size=24)
+    ids, cache = token_ids(90), DynamicCache()
+    with torch.inference_mode(), slim(model, PRUNED) as loop:
+        found = model(ids, past_key_values=cache, logits_to_keep=1).logits[0, -1]
+        kept = loop.kept_positions(cache)
+    torch.testing.assert_close(found, dense_logits(model, ids, kept, 90)[-1], atol=1e-5, rtol=1e-5)
+    layer, counted = decoder_of(model).layers[0], shape_of(model.config).layer(0)
+    idle = sum(weight.numel() for weight in layer.experts.parameters()) * 3 // 4
+    norms = sum(weight.numel() for name, weight in layer.named_parameters() if weight.dim() == 1)
+    assert counted.passed == counted.held - idle - norms
+
+
+def test_a_method_that_brings_tokens_back_is_refused_where_no_layer_before_has_seen_everything() -> None:
+    model, lazy = tiny_model("gemma3_text"), PRUNED.with_changes(method="lazyllm")
+    with pytest.raises(ConfigError, match="none before layer 2 reads the whole prompt: prune at layer 3 or later"):
+        LayerLoop(model, lazy)
+    with torch.inference_mode(), slim(model, lazy.with_changes(steps=(PruneStep(3, 0.5),))):
+        model.generate(token_ids(90), max_new_tokens=4, do_sample=False, eos_token_id=None)
 
 
 def test_a_layer_that_sees_everything_chooses_and_the_result_says_which() -> None:
@@ -198,11 +230,11 @@ def test_what_a_step_chooses_is_what_the_attention_of_its_layer_says(family: str
     seen: list[Tensor] = []
     weights: list[Tensor] = []
     last = 2 if family == "gemma3_text" else 3
-    model.get_decoder().layers[last].self_attn.register_forward_hook(lambda _, args, out: weights.append(out[1][0]))
+    decoder_of(model).layers[last].self_attn.register_forward_hook(lambda _, args, out: weights.append(out[1][0]))
     config = SlimConfig(steps=(PruneStep(last + 1, 0.5),), method="fastkv", query_window=4, local=4)
     with torch.inference_mode():
         loop = LayerLoop(model, config)
-        cache, hidden = DynamicCache(), model.get_decoder().embed_tokens(ids)
+        cache, hidden = DynamicCache(), decoder_of(model).embed_tokens(ids)
 
         def look(view: PruneView) -> None:
             seen.append(attention_received(view.queries(4), view.keys(), view.softmax))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -261,3 +265,17 @@ def test_on_a_gpu_the_same_tokens_are_kept_and_all_is_counted(method: str) -> No
         assert (metrics.outside_s > 0) == (metrics.outside_flops > 0 or method == "bm25")
     if method != "asl":  # whose cut may fall on another layer by rounding
         assert found[0] == found[1]
+
+
+def test_the_search_for_words_leaves_jax_alone(tmp_path: Path) -> None:
+    """Where JAX is installed it takes three quarters of a GPU's memory as soon as it is tried out."""
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text("raise SystemExit('jax was imported')")
+    code = (
+        "import sys; from sliminfer.engine.retrieval import _bm25s; _bm25s().BM25();"
+        "assert 'jax' not in sys.modules; print('done')"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": f"{tmp_path}:."}, capture_output=True, text=True
+    )
+    assert told.stdout.strip() == "done", told.stderr

@@ -18,9 +18,7 @@ from tests.dense_oracle import dense
 from tests.engine.patterns import PATTERNS, Pattern, table
 from tests.tiny import FAMILIES, tiny_model
 
-PRUNED = SlimConfig(
-    steps=(PruneStep(2, 0.5), PruneStep(4, 0.3)), block_size=8, local=10, query_window=4
-)
+PRUNED = SlimConfig(steps=(PruneStep(2, 0.5), PruneStep(4, 0.3)), block_size=8, local=10, query_window=4)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 patterns = pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.call)
 
@@ -64,7 +62,18 @@ def test_where_it_is_pruned_it_is_the_dense_oracle(pattern: Pattern) -> None:
 # Those in which rows, positions and masks take another way than in a plain prefill.
 DELICATE = [each for each in PATTERNS if any(word in each.call for word in ("`model(ids)`", "left", "crop", "lookup"))]
 # One of each way in which a layer that runs by its own forward differs; tests/engine/test_families.py has the others.
-DIFFERENT = ("gemma2", "gemma3_text", "gpt_oss", "olmo3", "cohere2", "exaone4", "minimax_m2", "ministral3", "smollm3")
+DIFFERENT = (
+    "gemma2",
+    "gemma3_text",
+    "gpt_oss",
+    "olmo3",
+    "cohere2",
+    "exaone4",
+    "minimax_m2",
+    "ministral3",
+    "smollm3",
+    "llama4_text",
+)
 MODELS: dict[str, dict[str, Any]] = {name: {"family": name} for name in (*FAMILIES, *DIFFERENT)} | {
     "eager": {"attention": "eager"},
     "windows": {"family": "mistral", "sliding_window": 40},

@@ -70,7 +70,7 @@ def assert_as_afresh(engine: SlimEngine, request: RunRequest, through: RunMetric
     )
 
 
-@pytest.mark.parametrize("family", ["gemma3_text", "gpt_oss", "ministral3"])
+@pytest.mark.parametrize("family", ["gemma3_text", "gpt_oss", "ministral3", "llama4_text"])
 def test_models_with_windows_or_heated_queries_answer_from_a_reading(family: str) -> None:
     engine = SlimEngine(tiny_loaded(family))
     config = CONFIG.with_changes(steps=(PruneStep(3, 0.7), PruneStep(5, 0.5)))

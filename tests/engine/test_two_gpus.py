@@ -67,7 +67,8 @@ def test_what_it_says_and_counts_is_what_the_first_says_and_counts(place: str) -
             assert ours.kernels == theirs.kernels == "triton"
         assert ours.kv == theirs.kv
         assert ours.tokens_per_layer == theirs.tokens_per_layer
-        assert 0.5 < ours.peak_bytes / theirs.peak_bytes < 2
+        if ours.decoding == theirs.decoding:  # the buffers of a graph count, and layers on two devices have none
+            assert 0.5 < ours.peak_bytes / theirs.peak_bytes < 2
         assert (ours.select_s > 0) is (side == "pruned")
 
 

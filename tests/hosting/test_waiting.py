@@ -162,6 +162,23 @@ def test_runs_do_not_wait_for_slow_documents(page: PublicPage) -> None:
     assert page.queue.event_queue_per_concurrency_id[READING_QUEUE].queue, "documents still wait, each for its 8 s"
 
 
+def test_whose_documents_have_taken_long_to_read_waits_with_the_next(page: PublicPage) -> None:
+    def read(reader: Stranger) -> httpx.Response:
+        files = {"files": ("a.txt", b"The lamp was lit.")}
+        [path] = reader.http.post(f"{page.url}gradio_api/upload", files=files).json()
+        asked = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
+        return reader.http.post(f"{reader.url}/read_document", json=asked)
+
+    page.queue.places = replace(page.queue.places, reading_s=0.05)
+    slow, other = Stranger(page, 80), Stranger(page, 81)
+    assert slow.answer(read(slow))[0] == "complete"
+    assert "taken long to read" in read(slow).json()["detail"]
+    assert other.answer(read(other))[0] == "complete"
+    assert slow.answer(slow.post())[0] == "complete"
+    page.queue.places = replace(page.queue.places, reading_s=60.0)
+    assert slow.answer(read(slow))[0] == "complete"
+
+
 @pytest.mark.parametrize(
     ("host", "client"),
     [

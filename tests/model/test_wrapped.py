@@ -36,6 +36,7 @@ WHOLE = [
     ("gemma3", "gemma3_text", AutoModelForCausalLM),
     ("gemma4", "gemma4_text", AutoModelForCausalLM),
     ("qwen3_5", "qwen3_5_text", AutoModelForCausalLM),
+    ("llama4", "llama4_text", AutoModelForCausalLM),
     ("mistral3", "mistral", AutoModelForImageTextToText),
     ("mistral3", "ministral3", AutoModelForImageTextToText),
 ]

@@ -51,6 +51,22 @@ def test_compare_takes_the_decode_memory(client: Client) -> None:
     assert looks
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, ("dense", {})),
+        ({"preset": "fast"}, ("sparse", {"share": 0.25})),
+        ({"preset": "fast", "reading": "dense"}, ("dense", {})),
+        ({"reading": "sparse", "reading_share": 0.5}, ("sparse", {"share": 0.5})),
+    ],
+)
+def test_compare_reads_as_its_preset_does_unless_told(
+    client: Client, asked: dict[str, object], expected: tuple[str, dict[str, float]]
+) -> None:
+    config = client.predict(long_text(20), QUESTION, max_new_tokens=2, **asked, api_name="/compare")["config"]
+    assert (config["reading"], config["reading_options"]) == expected
+
+
 def test_ask_reads_once_for_all_questions(client: Client) -> None:
     asked = [QUESTION, "Who came?"]
     result = client.predict(long_text(20), asked, "4:25%", max_new_tokens=3, api_name="/ask")

@@ -17,7 +17,7 @@ from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, rule_of
 from tests.page.serving import LAYERS, QUESTION, long_text
 from tests.tiny import tiny_loaded
 from viz.page.schedule_input import HYBRID, promise, read_steps
-from viz.page.setup import MAX_STEPS, Setup, preset_of, preset_steps
+from viz.page.setup import MAX_STEPS, Setup, preset_of, preset_share, preset_steps
 
 FULL = Setup(
     model="some/model", example="tower", question="What & who? ü=1%", steps=(PruneStep(3, 0.255), PruneStep(7, 512)),
@@ -50,8 +50,9 @@ def test_a_link_s_numbers_are_those_that_json_can_hold(query: dict[str, str]) ->
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("layers", [2, 8, 12, 80])
 def test_a_preset_is_recognised_by_its_steps(name: str, layers: int) -> None:
-    steps = preset_steps(name, layers)
-    assert SlimConfig.preset(preset_of(steps, layers), layers).steps == steps
+    steps, share = preset_steps(name, layers), preset_share(name)
+    found = SlimConfig.preset(preset_of(steps, layers, "", share), layers)
+    assert (found.steps, found.reading_options.get("share")) == (steps, share)
 
 
 def test_read_steps_takes_as_many_rows_as_are_shown() -> None:

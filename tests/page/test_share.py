@@ -40,9 +40,9 @@ def test_the_diffusion_of_the_same_document_goes_with_the_run(tmp_path: Path) ->
     *_, result = probe(engine, prompt, span, DiffusionPlan((0, LAYERS), draws=2), (40, 41))
     document = read_paste(text)
     visitor = Visitor(document=document, ran=setup, run=live, spread=(document, result))
-    assert names(write_files(visitor, tmp_path)[2]) >= DIFFUSION
+    assert names(write_files(visitor, tmp_path)[-1]) >= DIFFUSION
     visitor.document = read_paste("Another text.")
-    assert not DIFFUSION & names(write_files(visitor, tmp_path)[2])
+    assert not DIFFUSION & names(write_files(visitor, tmp_path)[-1])
 
 
 def test_a_question_that_was_asked_since_on_another_document_marks_nothing_in_the_files(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_a_question_that_was_asked_since_on_another_document_marks_nothing_in_th
     for event in SlimEngine(tiny_loaded(layers=LAYERS)).compare(RunRequest(long_text(5), QUESTION, setup.config(), 2)):
         live = live.after(event)
     visitor = Visitor(document=read_paste(long_text(90)), ran=setup, run=live)
-    before = names(write_files(visitor, tmp_path)[2])
+    before = names(write_files(visitor, tmp_path)[-1])
     visitor.evidence = ((4_000, 4_030),)  # as comparing methods on the longer document leaves it
-    assert names(write_files(visitor, tmp_path)[2]) == before
+    assert names(write_files(visitor, tmp_path)[-1]) == before
 
 
 def test_methods_and_repeated_runs_go_with_the_run(tmp_path: Path) -> None:
@@ -66,10 +66,10 @@ def test_methods_and_repeated_runs_go_with_the_run(tmp_path: Path) -> None:
     strips = methods_grid({"sliminfer": KeptMap.from_side(pruned, setup.config())})
     table = methods_table([MethodRun("full", full.metrics, full.text)])
     visitor = Visitor(document=document, ran=setup, run=live, rivals=Rivals(document, table, strips))
-    found = names(write_files(visitor, tmp_path)[2])
+    found = names(write_files(visitor, tmp_path)[-1])
     assert found >= {"methods_kept.png", "methods.csv", "time_repeated.png", "time_repeated.csv"}
     visitor.document = read_paste("Another text.")
-    assert not {"methods_kept.png", "methods.csv"} & names(write_files(visitor, tmp_path)[2])
+    assert not {"methods_kept.png", "methods.csv"} & names(write_files(visitor, tmp_path)[-1])
 
 
 def test_the_data_to_take_away_are_the_command_lines(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_data_to_take_away_are_the_command_lines(tmp_path: Path) -> None:
     events = tuple(SlimEngine(tiny_loaded(layers=LAYERS)).compare(request))
     for event in events:
         live = live.after(event)
-    _, data, bundle = write_files(Visitor(document=read_paste(text), ran=setup, run=live), tmp_path)
+    *_, data, bundle = write_files(Visitor(document=read_paste(text), ran=setup, run=live), tmp_path)
     told = RunResult.of(events).to_dict(setup.model, setup.config())
     assert told["pruned"]["cache"]["events"]
     written = json.loads(data.read_bytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from viz.door.client import client_of
 from viz.door.gate import refusal
@@ -21,7 +21,7 @@ class Admission:
     asks for more often than its pace.
 
     A request that is held is one of those at once, so that a flood waits for itself, and a client that is a little too
-    quick is answered a little later.
+    quick is answered a little later. What is refused, here or further in, counts for many requests.
     """
 
     def __init__(
@@ -38,15 +38,22 @@ class Admission:
         client, of_files = client_of(scope), scope["path"].startswith(FILES)
         place, most = (client, of_files), self._most[of_files]
         if self._open[place] >= most:
+            self._pace.refused(client)
             words = f"You have {most} requests under way: let one of them end first."
             await refusal(429, words, {"retry-after": "1"})(scope, receive, send)
             return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                self._pace.refused(client)
+            await send(message)
+
         self._open[place] += 1
         try:
             held = self._pace.hold_s(client)
             if held:
                 await asyncio.sleep(held)
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, counted)
         finally:
             self._open[place] -= 1
             if not self._open[place]:

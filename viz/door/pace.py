@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 A_SECOND = 100.0  # requests of one client; opening the page takes some 70, and a class may share an address
 BURST = 500
+REFUSED = 10  # requests that a refused one counts for as well: who is refused and goes on waits for itself
 _MANY = 1_000  # clients
 
 
@@ -24,6 +25,12 @@ class Pace:
         now = self._clock()
         if len(self._paid) > _MANY:
             self._paid = {other: until for other, until in self._paid.items() if until > now}
-        until = max(self._paid.get(client, now), now) + self._each
-        self._paid[client] = until
-        return max(0.0, until - now - self._burst)
+        return max(0.0, self._pay(client, 1, now) - now - self._burst)
+
+    def refused(self, client: str) -> None:
+        """A request of `client` was refused, which it pays for later."""
+        self._pay(client, REFUSED, self._clock())
+
+    def _pay(self, client: str, requests: int, now: float) -> float:
+        until = self._paid[client] = max(self._paid.get(client, now), now) + requests * self._each
+        return until

@@ -37,6 +37,10 @@ class Canvas:
         self._image.save(out, "PNG")
         return out.getvalue()
 
+    def reduced(self) -> Image.Image:
+        """The drawing at its nominal size, for a frame among many."""
+        return self._image.resize((self.width, self.height), Image.Resampling.LANCZOS)
+
     def text(
         self,
         x: float,
@@ -94,6 +98,17 @@ class Canvas:
                 self._draw.line((x - dx * r, y - r, x + dx * r, y + r), fill, 2 * SCALE)
         else:
             self._draw.ellipse((x - r, y - r, x + r, y + r), fill, edge, SCALE)
+
+    @staticmethod
+    def height_of(png: bytes) -> int:
+        """Nominal height of a drawing."""
+        with Image.open(io.BytesIO(png)) as image:
+            return image.height // SCALE
+
+    def paste(self, png: bytes, y: float) -> None:
+        """Another drawing at the left edge, from `y` on."""
+        with Image.open(io.BytesIO(png)) as image:
+            self._image.paste(image, (0, round(y * SCALE)))
 
     def cells(self, box: Box, cells: NDArray[np.uint8], levels: tuple[Level, ...]) -> None:
         """Cells [rows, columns] stretched over `box` without smoothing, on the colour of dropped tokens."""

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from sliminfer.assets import ASSETS
+from sliminfer.schedule.reading import SparseReading
 from viz.figures.bars import Bar, BarChart, Group, Segment
 from viz.figures.methods import Join, Outcome
 from viz.figures.table import Table
@@ -128,11 +129,13 @@ def _study(data: Mapping[str, Any], context: int) -> Study:
 
 
 def _setting(config: Mapping[str, Any], target: float | None) -> str:
-    """The config's prune steps, after the FLOP speed-up that they were solved for, if any."""
+    """The prune steps of a config, after the FLOP speed-up they were solved for, if any, and what it reads sparsely."""
     steps = ", ".join(
         f"{step['layer']}:{percent(step['keep']) if step['keep'] <= 1 else count(step['keep'])}"
         for step in config["steps"]
     )
+    if config.get("reading") == "sparse":
+        steps += f", {percent(SparseReading(**config['reading_options']).share)} read"
     return steps if target is None else f"{target:g}× by {steps}"
 
 

@@ -48,7 +48,7 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             document: the text to read.
             questions: what to ask about it, up to 16, each answered as if it were the only one.
             prune: prune steps as LAYER:KEEP, comma-separated, such as "4:25%,8:12.5%"; empty takes the preset.
-            preset: gentle, paper, balanced or aggressive; used where prune is empty.
+            preset: gentle, paper, balanced, aggressive, fast or fastest; used where prune is empty.
             model: a name from /models; empty takes the page's own.
             max_new_tokens: longest answer; what is more than the page offers is refused.
             temperature: 0 always takes the likeliest token.

@@ -39,7 +39,7 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
         decode_unit_size: int = 8,
         keep: list[str] | None = None,
         drop: list[str] | None = None,
-        reading: str = "dense",
+        reading: str = "",
         reading_share: float = 0.25,
     ) -> Iterator[dict[str, Any]]:
         """Ask a question about a document twice, of the full and of the pruned model, and compare both.
@@ -48,7 +48,7 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             document: the text to read.
             question: what to ask about it.
             prune: prune steps as LAYER:KEEP, comma-separated, such as "4:25%,8:12.5%"; empty takes the preset.
-            preset: gentle, paper or aggressive; used where prune is empty.
+            preset: gentle, paper, balanced, aggressive, fast or fastest; used where prune is empty.
             model: a name from /models; empty takes the page's own.
             max_new_tokens: longest answer; what is more than the page offers is refused.
             temperature: 0 always takes the likeliest token.
@@ -61,7 +61,8 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
             decode_unit_size: tokens per mean key that a look scores.
             keep: texts of the document that are never pruned, wherever they stand in it; up to 64.
             drop: texts of the document that go no further than the first prune step, for experiments; up to 64.
-            reading: dense, or sparse: the layers before the first prune step attend to chosen blocks of a long prompt.
+            reading: dense, or sparse: the layers before the first prune step attend to chosen blocks of a long prompt;
+                empty takes the preset's.
             reading_share: share of the blocks that sparse reading attends to.
 
         Returns:
@@ -85,8 +86,7 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
                 gamma=gamma,
                 active_preserve=active_preserve,
                 decode_unit_size=decode_unit_size,
-                reading=reading,
-                reading_options={"share": reading_share} if reading == "sparse" else {},
+                **_reading(reading, reading_share),
             )
             if steps:
                 config = config.with_changes(steps=steps, least_tokens=0)
@@ -108,6 +108,13 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
         yield result.to_dict(name, config)
 
     return typed(compare)
+
+
+def _reading(reading: str, share: float) -> dict[str, Any]:
+    """The fields of a config that say how to read, none where `reading` is empty."""
+    if not reading:
+        return {}
+    return {"reading": reading, "reading_options": {"share": share} if reading == "sparse" else {}}
 
 
 def progress(side: SideResult) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Controls:
             doc.source: "Example" if setup.example else "Paste",
             doc.example: gr.Dropdown(value=setup.example or None, visible=bool(setup.example)),
             doc.question: setup.question,
-            **self.schedule.updates(setup.steps, layers, setup.model),
+            **self.schedule.updates(setup.steps, layers, setup.model, setup.share),
             **{part: getattr(setup, name) for name, part in self.settings.items()},
         }
 

@@ -24,7 +24,7 @@ from viz.page.part_input import label, worth_choosing
 from viz.page.proposals import propose
 from viz.page.schedule_input import read_steps, resized, rows_of
 from viz.page.session import Visitor
-from viz.page.setup import CUSTOM, LINK_NAMES, preset_of, preset_steps
+from viz.page.setup import CUSTOM, LINK_NAMES, preset_of, preset_reading, preset_share, preset_steps
 from viz.page.share import setup_of_link
 from viz.page.site import Site
 from viz.page.tab import Tab, Updates, of_all
@@ -112,30 +112,34 @@ class DocumentEvents:
         return self._pasted(visitor, text or "")
 
     def preset(self, name: str, model: str) -> Updates:
-        """A preset was chosen: its steps for this model. "custom" leaves them as they are."""
+        """A preset was chosen: its steps and its reading for this model. "custom" leaves them as they are."""
         if name == CUSTOM:
             return gr.skip()
         layers = self.site.known(model).shape.layers
-        least = self.controls.settings["least_tokens"]
-        updates = self.controls.schedule.updates(preset_steps(name, layers, model), layers, model)
-        return {**updates, least: PRESETS[name].least_tokens}
+        steps, share = preset_steps(name, layers, model), preset_share(name, model)
+        others = {"least_tokens": PRESETS[name].least_tokens, **preset_reading(name, model)}
+        return {
+            **self.controls.schedule.updates(steps, layers, model, share),
+            **{self.controls.settings[field]: value for field, value in others.items()},
+        }
 
-    def count(self, model: str, *values: Any) -> Updates:
+    def count(self, model: str, reading: str, share: float | None, *values: Any) -> Updates:
         """Another number of steps was chosen: their rows, with values that follow each other."""
         schedule, layers = self.controls.schedule, self.site.known(model).shape.layers
         try:
-            return schedule.updates(resized(values, layers), layers, model)
+            return schedule.updates(resized(values, layers), layers, model, share if reading == "sparse" else None)
         except SlimError as error:
             fewer = max(1, rows_of(values) - 1)
             return {schedule.count: fewer, **schedule.rows_shown(fewer), self.status: status(str(error), "error")}
 
-    def steps(self, model: str, *values: Any) -> Updates:
-        """A slider was changed by hand: which preset that is."""
+    def steps(self, model: str, reading: str, share: float | None, *values: Any) -> Updates:
+        """A slider or the reading was changed by hand: which preset that is."""
         try:
             steps = read_steps(values)
         except SlimError:  # the drawing says so
             return {self.controls.schedule.preset: CUSTOM}
-        return {self.controls.schedule.preset: preset_of(steps, self.site.known(model).shape.layers, model)}
+        layers, asked = self.site.known(model).shape.layers, share if reading == "sparse" else None
+        return {self.controls.schedule.preset: preset_of(steps, layers, model, asked)}
 
     def model(self, model: str, preset: str) -> Updates:
         """Another model was picked: the sliders' ranges and the preset follow its depth."""
@@ -143,7 +147,8 @@ class DocumentEvents:
             layers = self.site.known(model).shape.layers
         except SlimError as error:
             return {self.status: status(str(error), "error")}
-        return self.controls.schedule.updates(preset_steps(preset, layers, model), layers, model)
+        share = None if preset == CUSTOM else preset_share(preset, model)
+        return self.controls.schedule.updates(preset_steps(preset, layers, model), layers, model, share)
 
     def _example(self, visitor: Visitor, identity: str) -> Updates:
         chosen = self.site.example(identity)

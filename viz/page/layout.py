@@ -152,14 +152,12 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> list[Trigger]:
     for chip in document.chips:
         chip.click(None, chip, document.question, js="(text) => text", **QUIET)
     planned = [schedule.preset, schedule.count, *schedule.rows, *schedule.layers, *schedule.keeps, events.status]
-    least = events.controls.settings["least_tokens"]
-    schedule.preset.input(events.preset, [schedule.preset, model], [*planned, least], queue=False, **QUIET)
-    schedule.count.input(events.count, [model, *schedule.inputs], planned, queue=False, **AS_TYPED)
-    for part in (*schedule.layers, *schedule.keeps):
-        part.input(
-            events.steps, [model, *schedule.inputs], schedule.preset, queue=False, trigger_mode="always_last",
-            **AS_TYPED,
-        )  # fmt: skip
+    least, *reading = (events.controls.settings[name] for name in ("least_tokens", "reading", "reading_share"))
+    told = [model, *reading, *schedule.inputs]
+    schedule.preset.input(events.preset, [schedule.preset, model], [*planned, least, *reading], queue=False, **QUIET)
+    schedule.count.input(events.count, told, planned, queue=False, **AS_TYPED)
+    for part in (*schedule.layers, *schedule.keeps, *reading):
+        part.input(events.steps, told, schedule.preset, queue=False, trigger_mode="always_last", **AS_TYPED)
     model.change(events.model, [model, schedule.preset], planned, queue=False, **QUIET)
     return [each.then for each in (chosen, example, read, unread, removed, pasted, *parted)]
 

@@ -44,7 +44,7 @@ class PresetEvents:
         except SlimError as error:
             return {self.status: status(str(error), "error")}
         return {
-            **self.controls.schedule.updates(setup.steps, shape.layers, setup.model),
+            **self.controls.schedule.updates(setup.steps, shape.layers, setup.model, setup.share),
             **{part: getattr(setup, name) for name, part in self.controls.settings.items()},
             self.status: status(f"Preset taken over. {said}".strip()),
         }

@@ -35,10 +35,10 @@ class ScheduleInput:
         """The components that hold the steps, in the order of `read_steps`."""
         return [self.count, *self.layers, *self.keeps]
 
-    def updates(self, steps: tuple[PruneStep, ...], layers: int, model: str) -> dict[Any, Any]:
-        """Updates that show `steps` on the model called `model`, of `layers` layers."""
+    def updates(self, steps: tuple[PruneStep, ...], layers: int, model: str, share: float | None) -> dict[Any, Any]:
+        """Updates that show `steps` on the model called `model`, of `layers` layers, read sparsely by `share`."""
         updates: dict[Any, Any] = {
-            self.preset: preset_of(steps, layers, model),
+            self.preset: preset_of(steps, layers, model, share),
             self.count: max(1, len(steps)),
         }
         updates |= self.rows_shown(max(1, len(steps)))
@@ -61,7 +61,7 @@ def build(setup: Setup, layers: int) -> ScheduleInput:
     steps = setup.steps or preset_steps(DEFAULT_PRESET, layers, setup.model)
     preset = gr.Radio(
         [(name.capitalize(), name) for name in (*PRESETS, CUSTOM)],
-        value=preset_of(steps, layers, setup.model),
+        value=preset_of(steps, layers, setup.model, setup.share),
         label="Preset",
         info="; ".join(f"{name}: {PRESETS[name].note}" for name in PRESETS if setup.model not in TUNED) or None,
         elem_id="preset",

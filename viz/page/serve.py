@@ -23,7 +23,7 @@ from viz.page.examples import Example, examples
 from viz.page.front import layers, middleware
 from viz.page.health import health_route
 from viz.page.model_picker import is_usable
-from viz.page.setup import Setup, preset_steps
+from viz.page.setup import Setup, preset_reading, preset_steps
 from viz.page.shelf import Shelf
 from viz.page.site import Site
 from viz.page.tab import Tab
@@ -71,7 +71,8 @@ def open_site(
     shipped = examples() if shipped is None else shipped
     first = shipped[0].suggestions[0].question
     steps = preset_steps(preset, loaded.shape.layers, model)
-    start = Setup(model=model, example=shipped[0].id, question=first, steps=steps)
+    reading = preset_reading(preset, model)
+    start = Setup(model=model, example=shipped[0].id, question=first, steps=steps, **reading)
     site = Site(shelf, start, models, shipped)
     site.start = replace(start, max_new_tokens=min(start.max_new_tokens, site.most_new_tokens))
     if shelf.borrows:  # a lent GPU is not borrowed again for the clock alone

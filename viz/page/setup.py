@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from sliminfer.errors import ConfigError, SlimError
 from sliminfer.schedule.config import PruneStep, SlimConfig, parse_steps
-from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, rule_of
+from sliminfer.schedule.presets import DEFAULT_PRESET, PRESETS, find_preset, rule_of
 from sliminfer.schedule.reading import SparseReading
 
 CUSTOM = "custom"
@@ -68,11 +68,16 @@ class Setup:
             "active_preserve": self.active_preserve,
             "decode_unit_size": self.decode_unit_size,
             "reading": self.reading,
-            "reading_options": {"share": self.reading_share} if self.reading == "sparse" else {},
+            "reading_options": {} if self.share is None else {"share": self.share},
         }
         left_alone = {name for name in asked if getattr(self, name, None) == getattr(Setup, name, None)}
         own = {name: value for name, value in rule_of(self.model).items() if name in left_alone or name not in asked}
         return SlimConfig(steps=self.steps, **{**asked, **own})
+
+    @property
+    def share(self) -> float | None:
+        """The share of the blocks that is read before the first prune step, None for all."""
+        return self.reading_share if self.reading == "sparse" else None
 
     def to_query(self) -> str:
         """The setup as a URL query with only what differs from the defaults."""
@@ -118,12 +123,26 @@ def _keep_text(keep: float | int) -> str:
     return str(keep) if isinstance(keep, int) else f"{100 * keep:g}%"
 
 
-def preset_of(steps: tuple[PruneStep, ...], layers: int, model: str = "") -> str:
-    """Name of the preset that gives `steps` on the model called `model`, of `layers` layers, else `CUSTOM`."""
+def preset_of(steps: tuple[PruneStep, ...], layers: int, model: str = "", share: float | None = None) -> str:
+    """Name of the preset that gives `steps` on the model called `model`, of `layers` layers, else `CUSTOM`.
+
+    `share` is that of sparse reading, None for dense.
+    """
     for name in PRESETS:
-        if SlimConfig.preset(name, layers, model).steps == steps:
+        if preset_share(name, model) == share and SlimConfig.preset(name, layers, model).steps == steps:
             return name
     return CUSTOM
+
+
+def preset_share(name: str, model: str = "") -> float | None:
+    """The share of the blocks that preset `name` reads before its first step, None for all."""
+    return find_preset(name, model).reading_share
+
+
+def preset_reading(name: str, model: str = "") -> dict[str, Any]:
+    """The fields of a `Setup` that say how preset `name` reads before its first step."""
+    share = preset_share(name, model)
+    return {"reading": "dense"} if share is None else {"reading": "sparse", "reading_share": share}
 
 
 def preset_steps(name: str, layers: int, model: str = "") -> tuple[PruneStep, ...]:

@@ -14,6 +14,8 @@ import gradio as gr
 
 from sliminfer.errors import ConfigError, SlimError
 from viz.figures.export import archive, csv_bytes, run_files
+from viz.figures.picture import picture_png
+from viz.figures.race import race_gif
 from viz.figures.report import report_html
 from viz.page.controls import Controls
 from viz.page.kept import token_evidence
@@ -31,17 +33,19 @@ OWN_LINK_LABEL = "Link to this setup. Your own text is not in it: whoever opens 
 
 @dataclass(frozen=True)
 class ShareBox:
-    """The link and the three downloads."""
+    """The link and the five downloads."""
 
     make_link: gr.Button
     link: gr.Textbox
+    picture: gr.DownloadButton
+    race: gr.DownloadButton
     report: gr.DownloadButton
     data: gr.DownloadButton
     bundle: gr.DownloadButton
 
     @property
     def downloads(self) -> list[Any]:
-        return [self.report, self.data, self.bundle]
+        return [self.picture, self.race, self.report, self.data, self.bundle]
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ def build() -> ShareBox:
     """Lay the box out; downloads wait for a run."""
     with gr.Row(elem_id="share"):
         make_link = gr.Button("Link to this setup", size="sm", min_width=120, scale=0, elem_id="make-link")
+        picture = gr.DownloadButton("Picture, PNG", size="sm", interactive=False, min_width=120, scale=0)
+        race = gr.DownloadButton("Race, GIF", size="sm", interactive=False, min_width=100, scale=0)
         report = gr.DownloadButton("Report, HTML", size="sm", interactive=False, min_width=120, scale=0)
         data = gr.DownloadButton("Data, JSON", size="sm", interactive=False, min_width=120, scale=0)
         bundle = gr.DownloadButton(
@@ -90,11 +96,11 @@ def build() -> ShareBox:
         label=LINK_LABEL, visible=False, interactive=False, elem_id="link",
         buttons=["copy"],
     )  # fmt: skip
-    return ShareBox(make_link, link, report, data, bundle)
+    return ShareBox(make_link, link, picture, race, report, data, bundle)
 
 
-def write_files(visitor: Visitor, folder: Path, tabs: Sequence[type[Tab]] = TABS) -> tuple[Path, Path, Path]:
-    """Report, data and archive of the visitor's last run, written into `folder`, with what `tabs` have on it."""
+def write_files(visitor: Visitor, folder: Path, tabs: Sequence[type[Tab]] = TABS) -> tuple[Path, ...]:
+    """Picture, race, report, data and archive of the visitor's last run in `folder`, with what `tabs` have on it."""
     assert visitor.ran is not None
     view, setup = visitor.run.view, visitor.ran
     prompt = view.pruned.prompt
@@ -105,11 +111,18 @@ def write_files(visitor: Visitor, folder: Path, tabs: Sequence[type[Tab]] = TABS
     files = run_files(view, config, setup.model, evidence, figures, asked(visitor, setup))
     files |= {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
     report = report_html(view, config, setup.model, setup.question, evidence, tuple(figures.values()))
-    paths = folder / "sliminfer_report.html", folder / "sliminfer_run.json", folder / "sliminfer_run.zip"
-    contents = report.encode("utf-8"), files["run.json"], archive(files)
-    for path, content in zip(paths, contents, strict=True):
-        path.write_bytes(content)
-    return paths
+    picture = picture_png(view, config, setup.model, setup.question, evidence)
+    race = race_gif(view, setup.model, setup.question)
+    contents = {
+        "sliminfer_run.png": picture,
+        "sliminfer_race.gif": race,
+        "sliminfer_report.html": report.encode("utf-8"),
+        "sliminfer_run.json": files["run.json"],
+        "sliminfer_run.zip": archive({"picture.png": picture, "race.gif": race, **files}),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return tuple(folder / name for name in contents)
 
 
 def asked(visitor: Visitor, setup: Setup) -> dict[str, str]:

@@ -18,6 +18,7 @@ import gradio as gr
 
 from viz.door.client import client_of
 from viz.page.compat import Event, EventQueue, Queue, concurrency_id, forget_session, has_own_session, keep_records
+from viz.page.stream import READING_QUEUE
 from viz.page.turns import Use, in_turn, may_wait
 
 HEARD_WITHIN_S = 15.0  # to call by hand, with two commands of curl, takes a few
@@ -35,11 +36,14 @@ class Places:
         per_client: most of one client's, running ones included; None for no bound, since on a machine of one's own all
             clients are its owner.
         heard_within_s: how long an event may go without a listener.
+        reading_s: most seconds for which the documents of one client are read, of which half are forgotten as those on
+            the device are (`turns.Use`). Reading is done beside the runs, and takes the processor from them.
     """
 
     waiting: int
     per_client: int | None = None
     heard_within_s: float = HEARD_WITHIN_S
+    reading_s: float = 60.0
 
 
 class VisitorQueue(Queue):
@@ -55,6 +59,7 @@ class VisitorQueue(Queue):
         self._listeners: Counter[str] = Counter()
         self._coming: Counter[tuple[str, str]] = Counter()
         self._used: dict[str, Use] = {}
+        self._read: dict[str, Use] = {}
         self._since: dict[Event, float] = {}
         self._silent: dict[str, float] = {}
         self._takes: dict[str, float] = {}
@@ -97,10 +102,12 @@ class VisitorQueue(Queue):
                 kind = str(event.concurrency_id)
                 self._takes[kind] = (self._takes.get(kind, now - started) + now - started) / 2
                 del self._since[event]
-                self._used[_client(event)] = self._used.get(_client(event), Use()).after(now - started, now)
+                for uses in (self._used, self._read) if kind == READING_QUEUE else (self._used,):
+                    uses[_client(event)] = uses.get(_client(event), Use()).after(now - started, now)
                 if has_own_session(event):  # a program's call without a session has no state to come back to
                     forget_session(self.blocks, event.session_hash)
             self._used = {client: use for client, use in self._used.items() if use.now(now) > 0.1}
+            self._read = {client: use for client, use in self._read.items() if use.now(now) > 0.1}
 
     def send_message(self, event: Event, event_message: Any) -> None:
         """Pass a message on to the event's listener; one who has stopped reading is taken to be gone."""
@@ -160,6 +167,8 @@ class VisitorQueue(Queue):
             return f"Queue is full: {self.places.waiting} are waiting already. Try again in a minute."
         if most is None:
             return ""
+        if kind == READING_QUEUE and self._read.get(client, Use()).now(time.monotonic()) > self.places.reading_s:
+            return "Your documents have taken long to read: paste their text, or upload the next one in ten minutes."
         if own + sum(_client(event) == client for event in self._running(kind)) >= most:
             return f"Queue is full for you: {most} of your calls are waiting or running. Let one of them end first."
         if not may_wait(waiting, own, self.places.waiting):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import ModelOutput
 
@@ -65,10 +66,13 @@ class Family:
         query_norm, key_norm: the attention's modules that norm queries and keys; one without them norms nothing.
         normed: where these are applied.
         gated_queries: whether what projects queries gives a gate after each head's query.
+        complex_angles: whether its layers take angles as complex numbers, rather than as cosines and sines.
         rotates: whether an attention module rotates queries and keys.
         rotate: queries or keys of one layer, rotated; see `by_rule`.
         temperature: what queries at positions int64 [n] are multiplied by after rotation [n], None for nothing. Its
             layers are told the positions that their tokens are rotated by.
+        placed: what its layers are given for their cache (None for nothing) and the positions of their tokens, int64
+            [n], where they count positions from it; None where they do not.
         softmax: what an attention module does to its scores.
         shape: the dimensions in a config; raises ModelError for those that cannot be counted.
         embedding_scale, logit_scale: what a config multiplies embeddings and logits by.
@@ -89,9 +93,11 @@ class Family:
     key_norm: str = "k_norm"
     normed: QueryNorm = "heads"
     gated_queries: bool = False
+    complex_angles: bool = False
     rotates: Callable[[Any], bool] = always
     rotate: Callable[[Any, Tensor, Tensor, Tensor], Tensor] = by_rule
     temperature: Callable[[Any, Tensor], Tensor] | None = None
+    placed: Callable[[Cache | None, Tensor], Any] | None = None
     softmax: Callable[[Any], Softmax] = plain_softmax
     shape: Callable[[Any], ModelShape] = ModelShape.of
     embedding_scale: Callable[[Any], float] = one

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
+from sliminfer.model.decoder import decoder_of
 from sliminfer.schedule.shapes import LayerShape, ModelShape
 
 # What attentions call the matrix behind them.
@@ -20,7 +21,7 @@ def counted(config: Any) -> ModelShape:
     """The shape of the model that transformers makes of `config`, layer by layer."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    layers = model.get_decoder().layers
+    layers = decoder_of(model).layers
     found = [_layer(layer, config) for layer in layers]
     widest = max(_wide(layer, config) for layer in layers)
     most = max(found, key=lambda layer: layer.query_width)
@@ -63,7 +64,7 @@ def _wide(layer: nn.Module, config: Any) -> int:
 
 def _passed(name: str, weight: nn.Parameter, config: Any) -> int:
     """Weights of one parameter that a token passes: of its own experts alone, none of norms and biases."""
-    if ".experts." in name and "bias" not in name:
+    if "experts" in name.split(".") and "bias" not in name:
         experts = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None)
         experts = weight.shape[0] if weight.dim() == 3 else experts or config.n_routed_experts
         active = next(getattr(config, each) for each in _ACTIVE if getattr(config, each, None))
