@@ -45,7 +45,7 @@ def test_one_click_on_run_shows_everything(open_page: Open) -> None:
 
 
 def test_both_panes_fill_while_the_run_goes_on(open_page: Open) -> None:
-    tab = open_page("?max_new_tokens=64")
+    tab = open_page("?max_new_tokens=256")
     tab.evaluate("""() => {
         window.seen = [];
         const words = (side) => document.querySelector(`#pane-${side} .answer:not(.idle)`)?.textContent ?? '';

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from tests.tiny import tiny_model, tiny_tokenizer
 from viz.figures.stored import FOLDER
 from viz.page.examples import Example, Suggestion
@@ -39,10 +41,16 @@ def long_text(lines: int) -> str:
 
 
 def write_model(folder: Path) -> Path:
-    """A tiny random Llama with its tokenizer as a folder that `load_model` reads."""
-    model = tiny_model(layers=LAYERS, max_position_embeddings=65536)
+    """A tiny random Llama with its tokenizer as a folder that `load_model` reads.
+
+    Its answers go on to their limit: which token a random model is surest of depends on the processor, so that on one
+    of them the first token could end the answer.
+    """
+    model, tokenizer = tiny_model(layers=LAYERS, max_position_embeddings=65536), tiny_tokenizer()
+    with torch.no_grad():
+        model.lm_head.weight[tokenizer.eos_token_id] = 0  # a logit of 0 is never the largest of 320
     model.save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

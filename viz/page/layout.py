@@ -73,7 +73,7 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
         documents = DocumentEvents(site, chosen, built, bar.status)
         presets = PresetEvents(site, chosen, bar.status)
         loaded = load.upload(presets.take, [load, *chosen.inputs], presets.outputs, queue=False, **QUIET)
-        _wire_link(page, sharing, documents, visitor)
+        _wire_link(page, sharing, documents, desk)
         _wire_follow(follow, visitor, [loaded.then, *desk.changes, *_wire_document(documents, visitor)])
         _wire_old_errors(chosen, bar)
         api.add(site)
@@ -183,15 +183,19 @@ def _wire_old_errors(chosen: Controls, bar: RunBar) -> None:
     )  # fmt: skip
 
 
-def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, visitor: gr.State) -> None:
-    """What a link brings, and a link to take away. What follows from it follows from the changes that it makes."""
+def _wire_link(page: gr.Blocks, sharing: ShareEvents, documents: DocumentEvents, desk: Desk) -> None:
+    """What a link brings, and a link to take away. What follows from it follows from the changes that it makes.
+
+    Run can be pressed once the link is read, or could not be: pressed before, it would run what the page starts with.
+    """
     choices = sharing.controls
     shown = {id(part): part for part in [*_taken(documents), *choices.everything, sharing.status]}
     page.unload(documents.left)
     sharing.box.make_link.click(
         sharing.link, choices.inputs, [sharing.box.link, sharing.status], queue=False, **AS_TYPED
     )
-    page.load(documents.arrive, visitor, list(shown.values()), queue=False, **QUIET)
+    arrived = page.load(documents.arrive, desk.visitor, list(shown.values()), queue=False, **QUIET)
+    arrived.then(None, None, desk.bar.run, js="() => ({__type__: 'update', interactive: true})", **QUIET)
 
 
 def _taken(events: DocumentEvents) -> list[Any]:

@@ -42,7 +42,7 @@ class RunBar:
 def build(words: str) -> RunBar:
     """Lay the bar out, with `words` in the status line."""
     with gr.Row(elem_id="run-bar"):
-        run = gr.Button("Run", variant="primary", elem_id="run", min_width=110, scale=0)
+        run = gr.Button("Run", variant="primary", elem_id="run", min_width=110, scale=0, interactive=False)
         stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90, scale=0)
         gr.HTML(DRAWER, elem_id="drawer", apply_default_css=False, js_on_load=script("drawer"))
         line = gr.HTML(status(words), elem_id="status", apply_default_css=False, js_on_load=script("status"))
