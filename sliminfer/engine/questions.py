@@ -61,12 +61,12 @@ def ask_all(
     sides: tuple[Side, Side] = ("full", "pruned")
     for side in sides:
         reading = None
-        if len(readies) > 1 and _can_read(engine, readies[0], side):
+        if len(readies) > 1 and can_read(engine, readies[0], side):
             started = time.perf_counter()
             reading = engine.read(readies[0], side, stop=stop)
             yield DocumentRead(side, len(reading), time.perf_counter() - started, reading.nbytes)
         for index, ready in enumerate(readies):
-            for event in _asked(engine, reading, ready, side, stop):
+            for event in answer_from(engine, reading, ready, side, stop):
                 if isinstance(event, Finished):
                     finished[side, index] = event
                 yield Answering(index, event)
@@ -78,7 +78,8 @@ def ask_all(
             yield Answering(index, Compared("pruned", pruned.at, Comparison.of(full.metrics, pruned.metrics)))
 
 
-def _can_read(engine: SlimEngine, ready: PromptRequest, side: Side) -> bool:
+def can_read(engine: SlimEngine, ready: PromptRequest, side: Side) -> bool:
+    """Whether a reading can stand for what comes before the question of `ready` on this side."""
     config = ready.pruning.config if side == "pruned" else SlimConfig(method="full")
     try:
         layer = reading_layer(config, engine.loaded.layers)
@@ -88,9 +89,10 @@ def _can_read(engine: SlimEngine, ready: PromptRequest, side: Side) -> bool:
     return ready.prompt.question[0] > 0 and all(engine.loaded.shape.attending[:layer])
 
 
-def _asked(
+def answer_from(
     engine: SlimEngine, reading: Reading | None, ready: PromptRequest, side: Side, stop: threading.Event | None
 ) -> Iterator[Event]:
+    """Events of one side from `reading`, or asked afresh where there is none or the prompt is rotated otherwise."""
     if reading is None or rotates_otherwise(engine.loaded.model.config, len(reading), len(ready.prompt)):
         return engine.run(ready, side, stop)
     return engine.ask(reading, ready, side, stop)

@@ -114,6 +114,18 @@ def kept(tab: Page) -> bool:
     return True
 
 
+def conversation(tab: Page) -> bool:
+    """After three questions."""
+    asked = [suggestion.question for suggestion in examples()[0].suggestions][:3]
+    open_tab(tab, "Conversation")
+    for number, question in enumerate(asked, 1):
+        tab.locator("#next-question textarea, #next-question input").fill(question)
+        tab.click("#ask-next")
+        expect(tab.locator("#talk .said")).to_have_count(number, timeout=RUN_MS)
+        expect(tab.locator("#status .status.done")).to_be_visible(timeout=RUN_MS)
+    return True
+
+
 def lost(tab: Page) -> bool:
     """Where the answer lost its evidence, and a passage that is kept by hand."""
     kept(tab)
@@ -182,8 +194,11 @@ def error(tab: Page) -> bool:
 
 STATES: dict[str, Callable[[Page], bool]] = {
     state.__name__: state
-    for state in (start, recording, tour, running, compare, kept, lost, cache, runs, methods, diffusion, about, error)
-}
+    for state in (
+        start, recording, tour, running, compare, kept, conversation, lost, cache, runs, methods, diffusion, about,
+        error,
+    )
+}  # fmt: skip
 
 
 def finished(tab: Page) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
 AXE = Path(__file__).with_name("vendor") / "axe.min.js"
-TABS = ("Compare", "Kept tokens", "Diffusion", "Cache", "Runs", "Methods", "About")
+TABS = ("Compare", "Kept tokens", "Conversation", "Diffusion", "Cache", "Runs", "Methods", "About")
 
 
 def serious(tab: Page) -> list[str]:

@@ -31,7 +31,7 @@ def test_the_page_has_the_tab_and_programs_its_endpoint(tmp_path: Path, monkeypa
 
 
 def test_a_page_without_the_tab_has_neither(page: Served) -> None:
-    usual = ["Compare", "Kept tokens", "Diffusion", "Cache", "Runs", "Methods", "About"]
+    usual = ["Compare", "Kept tokens", "Conversation", "Diffusion", "Cache", "Runs", "Methods", "About"]
     assert labels(layout.build(page.site)) == usual
     names = Client(page.url, verbose=False).view_api(return_format="dict")["named_endpoints"]
     assert list(names) == ["/compare", "/ask", "/diffusion", "/read_document", "/models"]

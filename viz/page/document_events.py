@@ -94,13 +94,13 @@ class DocumentEvents:
 
     def removed(self, visitor: Visitor, request: gr.Request) -> Updates:
         """The upload was removed: its text goes, and the file."""
-        self.site.uploads.forget(str(request.session_hash))
+        self.site.forget(str(request.session_hash))
         visitor.uploaded = None
         return self._gone(visitor)
 
     def left(self, request: gr.Request) -> None:
         """The visitor has closed the page."""
-        self.site.uploads.forget(str(request.session_hash))
+        self.site.forget(str(request.session_hash))
 
     def unread(self, visitor: Visitor, request: gr.Request) -> Updates:
         """The upload could not even queue."""

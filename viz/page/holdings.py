@@ -52,8 +52,10 @@ def footprint(visitor: Visitor) -> int:
     """Bytes that a visitor's document takes with a run of it, and with what else was measured on it, about."""
     subjects = (*visitor.belongs.values(), *(past.subject for past in visitor.history))
     whole = None if visitor.taken is None else visitor.taken.whole
-    held = (visitor.document, whole, visitor.uploaded, *(subject.document for subject in subjects))
-    maps = MAP_BYTES_A_TOKEN * sum(past.kept.tokens for past in visitor.history)
+    own = (visitor.document, whole, visitor.uploaded, visitor.talk.document)
+    held = (*own, *(subject.document for subject in subjects))
+    mapped = (*(past.kept for past in visitor.history), *(turn.kept for turn in visitor.talk.turns))
+    maps = MAP_BYTES_A_TOKEN * sum(kept.tokens for kept in mapped)
     texts = {id(document): document.text for document in held if document is not None}
     measured = 1 + (visitor.spread is not None) + (visitor.rivals is not None)
     return 2 * sum(map(sys.getsizeof, texts.values())) + maps + measured * BYTES_A_TOKEN * visitor.tokens

@@ -10,6 +10,7 @@ import gradio as gr
 
 from sliminfer.documents.document import MIB
 from sliminfer.engine.limits import RunLimits
+from sliminfer.engine.reading_shelf import ReadingShelf
 from sliminfer.errors import ModelError
 from sliminfer.hosting import Limits, Profile
 from sliminfer.model.known import KnownModel, known_models
@@ -81,6 +82,7 @@ def open_site(
         site.patience_s = min(site.patience_s, HOSTED_PATIENCE_S)
     if profile is not None:
         site.upload_limit = profile.limits.upload_mb * MIB
+        site.readings = ReadingShelf(profile.limits.readings_device_mb * MIB, profile.limits.readings_host_mb * MIB)
     return site
 
 
@@ -116,7 +118,7 @@ def serve(
     put_queue(page, queue)
     site.ahead = queue.ahead
     folder, hosted = Folder(upload_folder()), profile is not None
-    done = [queue.drop_unheard, folder.keep, forgetting(page, site.uploads), *chores]
+    done = [queue.drop_unheard, folder.keep, forgetting(page, site.forget), *chores]
     launch = layout.launch_options(site) | {
         "prevent_thread_lock": True,
         "app_kwargs": {

@@ -22,6 +22,7 @@ from viz.page.part import Taken
 from viz.page.past import Past
 from viz.page.setup import Setup
 from viz.page.subject import Subject
+from viz.page.talk import Talk
 
 TIME_TO_LIVE_S = 3600  # a visitor's text and results are forgotten an hour after the last click
 
@@ -55,6 +56,7 @@ class Visitor:
         hands: what of the document is always kept or dropped.
         picked: characters of the document that were selected last.
         history: the finished runs, the latest last.
+        talk: the conversation about the document.
         belongs: what each of the results that are shown belongs to, by the names of `Tab.notes`.
     """
 
@@ -75,6 +77,7 @@ class Visitor:
     hands: Hands = field(default_factory=Hands)
     picked: Span | None = None
     history: tuple[Past, ...] = ()
+    talk: Talk = field(default_factory=Talk)
     belongs: dict[str, Subject] = field(default_factory=dict)
 
     def asks(self, setup: Setup) -> Subject:
@@ -98,7 +101,7 @@ class Visitor:
         self.expected = ""
         self.belongs, self.hands, self.picked, self.history = {}, Hands(), None, ()
         self.ran, self.run, self.spread, self.rivals = None, LiveRun(), None, None
-        self.ran_evidence = ()
+        self.ran_evidence, self.talk = (), Talk()
 
 
 class StopFlags:

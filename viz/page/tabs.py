@@ -5,10 +5,20 @@ from __future__ import annotations
 from viz.page.about import AboutTab
 from viz.page.cache import CacheTab
 from viz.page.compare import CompareTab
+from viz.page.conversation import ConversationTab
 from viz.page.diffusion import DiffusionTab
 from viz.page.kept import KeptTab
 from viz.page.methods import MethodsTab
 from viz.page.runs import RunsTab
 from viz.page.tab import Tab
 
-TABS: tuple[type[Tab], ...] = (CompareTab, KeptTab, DiffusionTab, CacheTab, RunsTab, MethodsTab, AboutTab)
+TABS: tuple[type[Tab], ...] = (
+    CompareTab,
+    KeptTab,
+    ConversationTab,
+    DiffusionTab,
+    CacheTab,
+    RunsTab,
+    MethodsTab,
+    AboutTab,
+)

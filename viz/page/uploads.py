@@ -44,7 +44,7 @@ class Uploads:
                     file.parent.rmdir()  # named after the file's content, and holds nothing else
 
 
-def forgetting(page: gr.Blocks, uploads: Uploads) -> Callable[[], Coroutine[None, None, None]]:
+def forgetting(page: gr.Blocks, forget_visit: Callable[[str], None]) -> Callable[[], Coroutine[None, None, None]]:
     """The chore of forgetting visits from which nothing has come for an hour, for as long as the page is up."""
 
     async def forget() -> None:
@@ -52,6 +52,6 @@ def forgetting(page: gr.Blocks, uploads: Uploads) -> Callable[[], Coroutine[None
             await asyncio.sleep(LOOK_S)
             for session in idle_sessions(page, TIME_TO_LIVE_S):
                 forget_session(page, session)
-                uploads.forget(session)
+                forget_visit(session)
 
     return forget
