@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from sliminfer.errors import SlimError
+from sliminfer.ops import dispatch as ops
 
 
 class CopyError(SlimError):
@@ -23,7 +24,7 @@ class CopyError(SlimError):
 
 
 class Copy(Protocol):
-    """One block's transfer: `nbytes` to count, `run` to do it on the stream that is current."""
+    """A transfer: `nbytes` to count, `run` to do it on the stream that is current."""
 
     @property
     def nbytes(self) -> int: ...
@@ -44,6 +45,22 @@ class TensorCopy:
 
     def run(self) -> None:
         self.target.copy_(self.source, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class BlocksCopy:
+    """Blocks of one layer from the host into slots of its buffer, see `ops.reference.load_blocks`."""
+
+    store: Tensor
+    spans: tuple[Tensor, ...]
+    loads: tuple[tuple[int, int], ...]
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.loads) * self.spans[0][0].nbytes
+
+    def run(self) -> None:
+        ops.load_blocks(self.store, self.spans, self.loads)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin
 
-from sliminfer.cache.copies import CopyEngine, TensorCopy
+from sliminfer.cache.copies import BlocksCopy, CopyEngine, TensorCopy
 from sliminfer.cache.kept import Kept
 from sliminfer.errors import ConfigError
 
@@ -235,12 +235,9 @@ class SlotLayer(RaggedLayer):
     def load(self, loads: Sequence[tuple[int, int]]) -> int:
         """Start to copy blocks into slots, (block, slot) each; returns the bytes. `update` waits for them."""
         assert self.store is not None
-        copies = []
-        for block, slot in loads:
-            start = slot * self.block_size
-            copies.append(TensorCopy(self.store[:, :, start : start + self.block_size], self.host_block(block)))
-        self._pending = self.engine.submit(copies)
-        return sum(copy.nbytes for copy in copies)
+        copy = BlocksCopy(self.store, tuple(self._host), tuple(loads))
+        self._pending = self.engine.submit([copy])
+        return copy.nbytes
 
     def settle(self) -> None:
         """Let the compute go on only when every load has arrived."""

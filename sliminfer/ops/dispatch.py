@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -40,6 +40,7 @@ _KERNEL_FILES = {
     "sparse_attention": "sparse_attention",
     "choose_blocks": "choose_blocks",
     "take_rows": "take_rows",
+    "load_blocks": "load_blocks",
     "append_rotated": "kept_attention",
     "attend_row": "kept_attention",
 }
@@ -200,6 +201,14 @@ def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[
     """See `reference.take_rows`."""
     taken: tuple[Tensor, Tensor, Tensor] = _run("take_rows", hidden, cos, sin, index)
     return taken
+
+
+def load_blocks(store: Tensor, spans: Sequence[Tensor], loads: Sequence[tuple[int, int]]) -> Tensor:
+    """See `reference.load_blocks`."""
+    if store.is_cuda and not all(span.is_pinned() for span in spans):  # no kernel reads pageable memory
+        return reference.load_blocks(store, spans, loads)
+    loaded: Tensor = _run("load_blocks", store, spans, loads)
+    return loaded
 
 
 def append_rotated(

@@ -5,6 +5,8 @@ fast path too: row-wise steps run in chunks that stay in cache, because a fresh 
 more in page faults than in arithmetic, and no step repeats keys per query head.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -286,6 +288,27 @@ def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[
         hidden, cos, sin: `[1, n, columns]`, each of its own width, the tables of one.
     """
     return hidden.index_select(1, index), cos.index_select(1, index), sin.index_select(1, index)
+
+
+def load_blocks(store: Tensor, spans: Sequence[Tensor], loads: Sequence[tuple[int, int]]) -> Tensor:
+    """Copy blocks of a layer's keys and values from the host into slots of its buffer; the host does not wait.
+
+    Args:
+        store: the buffer `[2, kv_heads, room, head_dim]`; slot s begins at token s * block_size.
+        spans: blocks on the host, in order over all spans, `[blocks, 2, kv_heads, block_size, head_dim]` each.
+        loads: (block, slot) each, no slot twice.
+
+    Returns:
+        The buffer.
+    """
+    size = spans[0].shape[3]
+    for block, slot in loads:
+        for span in spans:
+            if block < len(span):
+                store[:, :, slot * size : (slot + 1) * size].copy_(span[block], non_blocking=True)
+                break
+            block -= len(span)
+    return store
 
 
 def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:

@@ -17,6 +17,8 @@ from sliminfer.sparse.plan import planned_reads
 # Keeps are divided by at most this.
 _HARDEST = 4.0
 _HALVINGS = 40
+# Of the depth: layers before do not know yet what the question needs (docs/real-models.md, "Where a budget goes").
+_SHALLOWEST = 0.1
 # Of its blocks a layer that reads sparsely is not asked to read fewer.
 _LEAST_SHARE = 0.01
 # Solved keeps are rounded up to this, a token or less of any prompt up to 100K tokens, to be fit to read.
@@ -50,7 +52,8 @@ def at_flop_budget(
     divided by one number, a quarter of itself at the hardest; short of it, raised to one power, which brings all
     keeps to the whole prompt together. The prune layers may move down as well, all of them by as many layers. Of
     the schedules that meet the target so, the one that strays least from `config` is taken: the smallest of its
-    shares, of the first prune layer and of each keep in what they were, is the largest (`_likeness`). Start from
+    shares, of the first prune layer and of each keep in what they were, is the largest (`_likeness`); but no prune
+    layer moves into the first tenth of the depth where the keeps alone can meet the target. Start from
     `selectors.published(method, layers)` for a method's own schedule.
 
     Args:
@@ -79,6 +82,8 @@ def at_flop_budget(
     for moved in _moved_down(config, shape):
         if _depth_left(moved, config) <= likeness:
             break  # the layers alone make it, and all that follow, less like the published schedule
+        if best is not None and moved.steps[0].layer < _SHALLOWEST * shape.layers:
+            break
         turned = _turned(moved, 2.0, prompt_tokens, question, marks)
         hardest = flop_speedup(turned, shape, prompt_tokens, question, marks)
         reach = max(reach, hardest)

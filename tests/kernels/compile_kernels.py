@@ -29,6 +29,7 @@ from sliminfer.kernels import (  # noqa: E402
     choose_blocks,
     decode_attention,
     kept_attention,
+    load_blocks,
     rms_norm_residual,
     rope,
     sparse_attention,
@@ -94,6 +95,8 @@ def cases(capability: int) -> Iterator[Case]:
         config = {**choose_blocks.launch_config(blocks, 32, 15), "dtype": torch.float32}
         ids = {"alive_ptr": "*i64", "marks_ptr": "*i32", "kept_ptr": "*i64", "positions_ptr": "*i64"}
         yield "choose_blocks", f"float32 {blocks}", choose_blocks.choose_kernel, config, ids
+    config = {**load_blocks.launch_config(), "dtype": torch.float32}
+    yield "load_blocks", "words", load_blocks.load_kernel, config, {"store_ptr": "*i64", "table_ptr": "*i64"}
 
 
 def compile_case(function: Any, values: dict[str, Any], types: dict[str, str], capability: int) -> Any:
