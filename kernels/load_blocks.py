@@ -24,6 +24,15 @@ def load_kernel(store_ptr, table_ptr, head_stride, words, TILE: tl.constexpr):
         tl.store(target + word, tl.load(source + word, mask=word < words), mask=word < words)
 
 
+def _address(block: int, held: Sequence[tuple[int, int]], nbytes: int) -> int:
+    """Where `block` begins, by the address and the blocks of each span."""
+    for start, count in held:
+        if block < count:
+            return start + block * nbytes
+        block -= count
+    raise ValueError(f"load_blocks knows no block {block} behind its last.")
+
+
 def launch_config() -> dict[str, int]:
     """Words of 8 bytes, two a thread."""
     return {"TILE": 256, "num_warps": 4, "num_stages": 1}
@@ -37,8 +46,8 @@ def load_blocks(store: Tensor, spans: Sequence[Tensor], loads: Sequence[tuple[in
     dense = all(each.is_contiguous() for each in (store, *spans))
     if not dense or any(start % 8 for start in (nbytes, *starts)):
         raise ValueError("load_blocks needs dense buffers whose blocks begin at whole words of 8 bytes.")
-    addresses = [span.data_ptr() + index * planes * nbytes for span in spans for index in range(len(span))]
-    table = torch.tensor([(addresses[block], slot) for block, slot in loads], dtype=torch.int64)
+    held = [(span.data_ptr(), len(span)) for span in spans]
+    table = torch.tensor([(_address(block, held, planes * nbytes), slot) for block, slot in loads], dtype=torch.int64)
     if store.is_cuda:
         table = table.pin_memory().to(store.device, non_blocking=True)
     head_stride = store.stride(1) * store.element_size() // 8
