@@ -35,7 +35,7 @@ h1 {{ font-size: 24px; margin: 0 0 4px; }} h2 {{ font-size: 18px; margin: 44px 0
 .answers div {{ border: 1px solid var(--fig-rule); border-radius: 8px; padding: 12px 14px; }}
 .answers h3 {{ font-size: 14px; margin: 0 0 6px; }}
 .answers p {{ margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }}
-.part {{ margin: 0 0 32px; }}
+.part {{ margin: 0 0 32px; }} .fig-copy {{ display: none; }}
 """
 _START = """
 if (matchMedia("(prefers-color-scheme: dark)").matches) document.documentElement.classList.add("dark");

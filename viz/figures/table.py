@@ -44,11 +44,16 @@ class Table:
         )
 
     def details(self) -> str:
-        """The table folded away under its drawing; it scrolls sideways by itself and by keyboard."""
+        """The table folded away under its drawing, with the button that `assets/js/copy.js` answers to.
+
+        It scrolls sideways by itself and by keyboard.
+        """
         return (
+            '<div class="fig-more"><button type="button" class="fig-copy" '
+            f'aria-label="Copy numbers: {escape(self.caption)}">Copy numbers</button>'
             '<details class="fig-table"><summary>As a table</summary>'
             f'<div class="fig-scroll" tabindex="0" role="region" aria-label="{escape(self.caption)}">'
-            f"{self.html()}</div></details>"
+            f"{self.html()}</div></details></div>"
         )
 
 
