@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,29 @@ def test_a_part_that_is_not_there_is_one_sentence(visit: Driver, how: str, words
     visit.give("part-words", words, "submit")
     assert told in visit.shown("status")
     assert visit.shown("document-text") == before
+
+
+def test_another_model_reads_as_much_as_it_has_room_for(page: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = page.site.start
+    known = page.site.known(start.model)
+    least = replace(known, name="short", shape=replace(known.shape, context=900 + start.max_new_tokens))
+    monkeypatch.setattr(page.site, "models", {**page.site.models, "short": least})
+    visit = Driver(page.url)
+    visit.give("source", "Paste", "input")
+    visit.give("paste", " ".join(PAGES[:8]), "input", "blur")
+    assert read(visit) == set(range(1, 9))
+    visit.give("model-picker", "short")
+    assert "takes up to 900" in visit.shown("status")
+    assert visit.shown("part") == "first"
+    assert (1 in read(visit), 8 in read(visit)) == (True, False)
+    visit.give("part", "last", "input")
+    visit.give("model-picker", start.model)
+    assert (1 in read(visit), 8 in read(visit)) == (False, True)  # a part that was asked for stays
+    visit.give("model-picker", "short")
+    visit.give("part", "first", "input")
+    visit.give("model-picker", start.model)
+    assert read(visit) == set(range(1, 9))
+    visit.http.close()
 
 
 def test_a_page_without_text_is_no_part(page: Served) -> None:

@@ -19,7 +19,7 @@ from viz.page.controls import Controls
 from viz.page.document_input import PASTED_NAME, about_document, read_paste, read_upload
 from viz.page.hands import Hands
 from viz.page.panes import status
-from viz.page.part import AROUND, PAGES, Taken, or_first, take
+from viz.page.part import AROUND, FIRST, PAGES, WHOLE, Taken, or_first, take
 from viz.page.part_input import label, worth_choosing
 from viz.page.proposals import propose
 from viz.page.schedule_input import read_steps, resized, rows_of
@@ -141,14 +141,30 @@ class DocumentEvents:
         layers, asked = self.site.known(model).shape.layers, share if reading == "sparse" else None
         return {self.controls.schedule.preset: preset_of(steps, layers, model, asked)}
 
-    def model(self, model: str, preset: str) -> Updates:
-        """Another model was picked: the sliders' ranges and the preset follow its depth."""
+    def model(self, visitor: Visitor, model: str, preset: str, words: str | None) -> Updates:
+        """Another model was picked: sliders and preset follow its depth, the part that is read what it has room for."""
         try:
             layers = self.site.known(model).shape.layers
         except SlimError as error:
             return {self.status: status(str(error), "error")}
+        visitor.model = model
         share = None if preset == CUSTOM else preset_share(preset, model)
-        return self.controls.schedule.updates(preset_steps(preset, layers, model), layers, model, share)
+        planned = self.controls.schedule.updates(preset_steps(preset, layers, model), layers, model, share)
+        return {**self._cut_anew(visitor, words or ""), **planned}
+
+    def _cut_anew(self, visitor: Visitor, words: str) -> Updates:
+        """Updates where the visitor's part no longer fits the model, or its document now fits whole; else none."""
+        taken, room = visitor.taken, self.site.room(visitor.model)
+        if taken is None or visitor.document is None:
+            return {}
+        whole = taken.tokens <= room
+        if visitor.tokens <= room and not (whole and taken.how == FIRST):
+            return {}
+        how = WHOLE if whole else FIRST if taken.how == WHOLE else taken.how
+        try:
+            return self._read(visitor, take(self.site.estimated_tokens, taken.whole, taken.tokens, room, how, words))
+        except SlimError:  # the words or pages are not what was taken any more, or too much for this model
+            return self._taken(visitor, taken.whole)
 
     def _example(self, visitor: Visitor, identity: str) -> Updates:
         chosen = self.site.example(identity)

@@ -157,10 +157,11 @@ def _wire_document(events: DocumentEvents, visitor: gr.State) -> list[Trigger]:
     told = [model, *reading, *schedule.inputs]
     schedule.preset.input(events.preset, [schedule.preset, model], [*planned, least, *reading], queue=False, **QUIET)
     schedule.count.input(events.count, told, planned, queue=False, **AS_TYPED)
-    for part in (*schedule.layers, *schedule.keeps, *reading):
-        part.input(events.steps, told, schedule.preset, queue=False, trigger_mode="always_last", **AS_TYPED)
-    model.change(events.model, [model, schedule.preset], planned, queue=False, **QUIET)
-    return [each.then for each in (chosen, example, read, unread, removed, pasted, *parted)]
+    for slider in (*schedule.layers, *schedule.keeps, *reading):
+        slider.input(events.steps, told, schedule.preset, queue=False, trigger_mode="always_last", **AS_TYPED)
+    other = list({id(shown): shown for shown in [*planned, *taken]}.values())
+    modelled = model.change(events.model, [visitor, model, schedule.preset, part.words], other, queue=False, **QUIET)
+    return [each.then for each in (chosen, example, read, unread, removed, pasted, *parted, modelled)]
 
 
 def _wire_follow(follow: Follow, visitor: gr.State, triggers: Sequence[Trigger]) -> None:
