@@ -33,7 +33,7 @@ def test_a_recorded_run_is_shown_whole_and_cleared_by_the_next(page: Served) -> 
         bar = run_bar.build("Ready.")
         tabs = [tab.build(site, visitor) for tab in TABS]
     events = RunEvents(site, chosen, bar, tabs, Follow(site, chosen, tabs))
-    compare, kept, _, cache, *_ = tabs
+    compare, kept, _, _, cache, *_ = tabs
     assert isinstance(compare, CompareTab)
     assert isinstance(kept, KeptTab)
     assert isinstance(cache, CacheTab)

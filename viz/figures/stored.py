@@ -52,11 +52,12 @@ class Study:
 
 def studies(folder: Path) -> tuple[Study, ...]:
     """The evaluations kept in `folder`, file by file, by rising prompt length; other files are passed over."""
-    return tuple(
-        _study(data, context)
-        for data in _documents(folder, "results", _JUDGED)
-        for context in sorted({row["context"] for row in data["results"]})
-    )
+    return tuple(study for data in _documents(folder, "results", _JUDGED) for study in studies_of(data))
+
+
+def studies_of(data: Mapping[str, Any]) -> tuple[Study, ...]:
+    """The evaluation in the data of one file, by rising prompt length."""
+    return tuple(_study(data, context) for context in sorted({row["context"] for row in data["results"]}))
 
 
 def nearest(found: Sequence[Study], model: str, tokens: int | None) -> Study:

@@ -33,7 +33,7 @@ OWN_LINK_LABEL = "Link to this setup. Your own text is not in it: whoever opens 
 
 @dataclass(frozen=True)
 class ShareBox:
-    """The link and the five downloads."""
+    """The link, the five downloads, and the way back for one of them."""
 
     make_link: gr.Button
     link: gr.Textbox
@@ -42,6 +42,7 @@ class ShareBox:
     report: gr.DownloadButton
     data: gr.DownloadButton
     bundle: gr.DownloadButton
+    opener: gr.UploadButton
 
     @property
     def downloads(self) -> list[Any]:
@@ -92,11 +93,15 @@ def build() -> ShareBox:
         bundle = gr.DownloadButton(
             "Figures and tables, ZIP", size="sm", interactive=False, min_width=160, scale=0, elem_id="bundle"
         )
+        opener = gr.UploadButton(
+            "Open a result", file_types=[".json"], type="binary", size="sm", min_width=120, scale=0,
+            elem_id="open-result",
+        )  # fmt: skip
     link = gr.Textbox(
         label=LINK_LABEL, visible=False, interactive=False, elem_id="link",
         buttons=["copy"],
     )  # fmt: skip
-    return ShareBox(make_link, link, picture, race, report, data, bundle)
+    return ShareBox(make_link, link, picture, race, report, data, bundle, opener)
 
 
 def write_files(visitor: Visitor, folder: Path, tabs: Sequence[type[Tab]] = TABS) -> tuple[Path, ...]:
