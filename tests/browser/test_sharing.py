@@ -20,6 +20,7 @@ from tests.browser.test_first_light import STATUS_ERROR, run_to_the_end
 from tests.page.serving import QUESTION, Served
 from viz.page.examples import examples
 from viz.page.share import setup_of_link
+from viz.page.takeaway import KINDS
 
 pytestmark = pytest.mark.browser
 
@@ -55,16 +56,21 @@ def test_a_broken_link_is_one_sentence(open_page: Open) -> None:
 
 def test_every_export_opens(open_page: Open, chromium: Browser, tmp_path: Path) -> None:
     tab = open_page()
+    buttons = [tab.locator("#share").get_by_role("button", name=kind.label) for kind in KINDS]
+    for button in buttons:
+        expect(button).to_be_disabled()
+    sent: list[str] = []
+    tab.on("response", lambda response: sent.append(response.url))
     run_to_the_end(tab)
     saved = {}
-    for name in ("Picture, PNG", "Race, GIF", "Report, HTML", "Data, JSON", "Figures and tables, ZIP"):
-        button = tab.locator("#share").get_by_role("button", name=name)
+    for button in buttons:
         expect(button).to_be_enabled()
         with tab.expect_download() as waiting:
             button.click()
         path = tmp_path / waiting.value.suggested_filename
         waiting.value.save_as(path)
         saved[path.suffix] = path
+    assert not [url for url in sent if "file=" in url], "a file has an address that works for everyone"
     data = json.loads(saved[".json"].read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert data["full"]["text"]
     assert data["pruned"]["kept"]

@@ -80,20 +80,25 @@ def archive(files: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
+def run_json(run: RunResult, config: SlimConfig, model: str, asked: Mapping[str, Any] | None = None) -> bytes:
+    """The run as JSON. `asked` says what it is about, and becomes the key of that name."""
+    told = run.to_dict(model, config)
+    return json_bytes(told if asked is None else {"asked": dict(asked), **told})
+
+
 def run_files(
     run: RunResult,
     config: SlimConfig,
     model: str,
     evidence: Sequence[Span] = (),
     extra: Mapping[str, Figure] | None = None,
-    asked: Mapping[str, str] | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:
     """`run.json`, a PNG of each figure and a CSV of each table, by file name; `extra` adds figures.
 
-    `asked` says what the run is about, and becomes the key of that name in `run.json`.
+    `asked`: see `run_json`.
     """
     figures = {**run_figures(run, config, evidence), **(extra or {})}
-    told = run.to_dict(model, config)
-    files = {"run.json": json_bytes(told if asked is None else {"asked": dict(asked), **told})}
+    files = {"run.json": run_json(run, config, model, asked)}
     files |= {f"{name}.png": png_bytes(figure) for name, figure in figures.items()}
     return files | {f"{name}.csv": csv_bytes(table) for name, table in run_tables(run, config, figures).items()}

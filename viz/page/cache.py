@@ -81,8 +81,7 @@ class CacheTab(Tab):
     def wire(self, desk: Desk) -> None:
         settings = [desk.controls.settings[name] for name in HALF]
         desk.start_run(self.half.click(lambda: list(HALF.values()), None, settings, queue=False, **QUIET).then)
-        moved = self.link.change(self.relink, [desk.visitor, self.link], self.outputs, queue=False, **QUIET)
-        desk.renew_downloads(moved.then)
+        self.link.change(self.relink, [desk.visitor, self.link], self.outputs, queue=False, **QUIET)
 
     def relink(self, visitor: Visitor, place: int) -> Updates:
         """The slider was let go: the same plan over another link."""

@@ -31,7 +31,6 @@ class Desk:
         controls: the column of choices.
         bar: Run, Stop and the status line.
         tabs: the tabs that are on the page, and `frames` their frames by id.
-        files: makes the downloads of a visitor, and `downloads` shows them.
         runs: triggers that start a run besides the button, see `start_run`.
         changes: moments at which something was chosen on a tab that a run depends on.
         afterwards: what happens after a run, see `after_run`.
@@ -43,8 +42,6 @@ class Desk:
     bar: RunBar
     tabs: tuple[Any, ...]
     frames: Mapping[str, gr.Tab]
-    files: Callable[..., Any]
-    downloads: list[Any]
     runs: list[Trigger] = field(default_factory=list)
     changes: list[Trigger] = field(default_factory=list)
     afterwards: list[tuple[Callable[..., Any], list[Any], list[Any]]] = field(default_factory=list)
@@ -59,18 +56,13 @@ class Desk:
         return trigger
 
     def study(self, trigger: Trigger, work: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
-        """On `trigger`, `work` computes on the engine: one at a time on a device, and the downloads follow.
+        """On `trigger`, `work` computes on the engine: one at a time on a device.
 
         `work` gets the visitor, the request where it asks for it, and the values of `inputs`; it yields updates of
         `outputs` and of the bar.
         """
         shown = [self.visitor, *self.bar.outputs, *outputs]
-        ran = trigger(work, [self.visitor, *inputs], shown, concurrency_id=ENGINE_QUEUE, **AS_TYPED)
-        self.renew_downloads(ran.then)
-
-    def renew_downloads(self, trigger: Trigger) -> None:
-        """On `trigger`, what the visitor can take away is made anew."""
-        trigger(self.files, self.visitor, self.downloads, queue=False, **QUIET)
+        trigger(work, [self.visitor, *inputs], shown, concurrency_id=ENGINE_QUEUE, **AS_TYPED)
 
     def start_run(self, trigger: Trigger) -> None:
         """On `trigger`, a run starts, as by the button."""

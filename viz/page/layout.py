@@ -67,10 +67,11 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
                 built, frames = _lay_out(tabs, site, first)
                 box = share.build()
         place.wire(box.opener, bar.status)
-        sharing = ShareEvents(site, chosen, box, bar.status, tabs)
-        desk = Desk(site, visitor, chosen, bar, built, frames, sharing.files, box.downloads)
+        sharing = ShareEvents(site, chosen, box, bar.status)
+        desk = Desk(site, visitor, chosen, bar, built, frames)
         for tab in built:
             tab.wire(desk)
+        box.downloads.wire(desk, tabs)
         follow = Follow(site, chosen, built)
         _wire_run(RunEvents(site, chosen, bar, built, follow), desk)
         documents = DocumentEvents(site, chosen, built, bar.status)
@@ -124,7 +125,6 @@ def _wire_run(events: RunEvents, desk: Desk) -> None:
         ready = started(events.prepare, inputs, shown, queue=False, **AS_TYPED)
         running = ready.success(events.run, inputs, [visitor, *shown], concurrency_id=ENGINE_QUEUE, **AS_TYPED)
         running.failure(events.failed, visitor, shown, queue=False, **QUIET)
-        desk.renew_downloads(running.then)
         for callback, further, outputs in desk.afterwards:
             running.then(callback, [visitor, *further], outputs, queue=False, **QUIET)
     bar.stop.click(events.stop, None, bar.outputs, queue=False, **QUIET)

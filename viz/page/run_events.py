@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,7 @@ class RunEvents:
             failure = plain_message(error)
         if flag.is_set() and not live.complete:
             live = visitor.run = live.halted()
+        visitor.ran_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         if live.complete:
             visitor.history = remembered(visitor.history, past_of(visitor, subject))
             self.site.holdings.note(visitor)

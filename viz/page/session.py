@@ -48,7 +48,7 @@ class Visitor:
         tokens: length of its prompt in tokens, with the shortest question.
         evidence: character spans of the document that hold the answer to a suggested question.
         expected: what a right answer to that question says.
-        ran: the setup of `run`.
+        ran: the setup of `run`, and `ran_at` when it ended, in UTC as ISO 8601.
         run: the last run, as far as it came, and `ran_evidence` the `evidence` of its question.
         spread: the last measurement of diffusion, with the document it was made on.
         rivals: the last comparison of methods.
@@ -68,6 +68,7 @@ class Visitor:
     evidence: tuple[Span, ...] = ()
     expected: str = ""
     ran: Setup | None = None
+    ran_at: str = ""
     key: str = ""
     run: LiveRun = field(default_factory=LiveRun)
     ran_evidence: tuple[Span, ...] = ()
