@@ -49,12 +49,16 @@ def _early(*keeps: float) -> tuple[tuple[float, float], ...]:
 
 
 PRESETS: dict[str, Preset] = {
-    "gentle": Preset(_early(0.75, 0.5, 0.35), 192, note="2x: 71.5 % right of 72.5 at 4K"),
-    "paper": Preset(((1 / 3, 0.25), (2 / 3, 0.125)), note="the paper's schedule, 2.2x"),
-    "balanced": Preset(_early(0.5, 0.25, 0.12), 192, note="3.5x: 71.5 % at 4K, 68.2 of 64.5 at 16K"),
-    "aggressive": Preset(_early(0.36, 0.14, 0.06), 192, note="4.6x: 69.1 % at 4K; 5.1x: 68.7 of 64.5 at 16K"),
-    "fast": Preset(_early(0.36, 0.14, 0.06), 192, 0.25, "aggressive, read sparsely; 5.9x: 68.2 of 64.5 at 16K"),
-    "fastest": Preset(_early(0.25, 0.1, 0.05), 192, 0.25, "6.9x: 68.9 of 64.5 at 16K; 8.5x: 52 of 56 at 32K"),
+    "gentle": Preset(_early(0.75, 0.5, 0.35), 192, note="71.5 % right at 4K and 2x, full 72.5"),
+    "paper": Preset(((1 / 3, 0.25), (2 / 3, 0.125)), note="not yet; it is the paper's schedule, 2.2x"),
+    "balanced": Preset(_early(0.5, 0.25, 0.12), 192, note="71.5 % right at 4K and 3.5x, full 72.5; 68.2 at 16K, full 64.5"),
+    "aggressive": Preset(
+        _early(0.36, 0.14, 0.06), 192, note="69.1 % right at 4K and 4.6x, full 72.5; 68.7 at 16K and 5.1x, full 64.5"
+    ),
+    "fast": Preset(_early(0.36, 0.14, 0.06), 192, 0.25, "68.2 % right at 16K and 5.9x, full 64.5"),
+    "fastest": Preset(
+        _early(0.25, 0.1, 0.05), 192, 0.25, "68.9 % right at 16K and 6.9x, full 64.5; 52.4 at 32K and 8.5x, full 55.6"
+    ),
 }
 DEFAULT_PRESET = "balanced"
 
