@@ -66,8 +66,7 @@ class Reading:
 
     def shared(self, ids: Sequence[int]) -> int:
         """How many of the first tokens are those of `ids`."""
-        pairs = enumerate(zip(self.ids, ids, strict=False))
-        return next((at for at, (mine, other) in pairs if mine != other), min(len(self.ids), len(ids)))
+        return shared(self.ids, ids)
 
     def first(self, tokens: int) -> Reading:
         """The reading of the first `tokens` alone, in views of the same tensors."""
@@ -105,6 +104,12 @@ class Reading:
             hidden=self.hidden.to(device),
             tail=self.tail.to(device),
         )
+
+
+def shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
 
 
 def reading_layer(config: SlimConfig, layers: int) -> int:

@@ -19,6 +19,7 @@ from sliminfer.engine.reading import Reading
 from sliminfer.errors import ConfigError
 
 FORMAT = "sliminfer-reading-1"
+_HEADER_BYTES = 1 << 16  # more than what a file tells of a hundred layers' tensors
 _SAMPLES = 16  # values of each weight that its model is known by
 
 
@@ -85,6 +86,11 @@ def load_reading(path: str | Path, model: nn.Module, device: torch.device | str 
     except (KeyError, ValueError) as error:
         raise ConfigError(f"{path} is not whole ({error}): read the document again.") from error
     return reading.to(device)
+
+
+def file_bytes(reading: Reading) -> int:
+    """The most that `reading` takes in a file."""
+    return reading.nbytes + 8 * len(reading) + _HEADER_BYTES
 
 
 def model_digest(model: nn.Module) -> str:

@@ -66,8 +66,9 @@ class Limits(_Strict):
     gpu_seconds: int = Field(ge=10, le=3600)
     queue_size: int = Field(ge=1, le=1000)
     per_client: int = Field(default=2, ge=1, le=1000)
-    readings_device_mb: int = Field(default=2048, ge=0, le=1_048_576)
+    readings_device_mb: int = Field(default=1024, ge=0, le=1_048_576)
     readings_host_mb: int = Field(default=2048, ge=0, le=1_048_576)
+    readings_file_mb: int = Field(default=4096, ge=0, le=1_048_576)
 
 
 class Profile(_Strict):

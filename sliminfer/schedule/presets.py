@@ -51,7 +51,9 @@ def _early(*keeps: float) -> tuple[tuple[float, float], ...]:
 PRESETS: dict[str, Preset] = {
     "gentle": Preset(_early(0.75, 0.5, 0.35), 192, note="71.5 % right at 4K and 2x, full 72.5"),
     "paper": Preset(((1 / 3, 0.25), (2 / 3, 0.125)), note="not yet; it is the paper's schedule, 2.2x"),
-    "balanced": Preset(_early(0.5, 0.25, 0.12), 192, note="71.5 % right at 4K and 3.5x, full 72.5; 68.2 at 16K, full 64.5"),
+    "balanced": Preset(
+        _early(0.5, 0.25, 0.12), 192, note="71.5 % right at 4K and 3.5x, full 72.5; 68.2 at 16K, full 64.5"
+    ),
     "aggressive": Preset(
         _early(0.36, 0.14, 0.06), 192, note="69.1 % right at 4K and 4.6x, full 72.5; 68.7 at 16K and 5.1x, full 64.5"
     ),

@@ -19,6 +19,7 @@ from viz.door.uploads import FILES_AN_HOUR, MOST_FILES, Folder
 from viz.door.visits import MOST_VISITS, Visits
 from viz.page import start
 from viz.page.compat import upload_folder
+from viz.page.folders import private_folder
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +144,13 @@ def test_a_page_has_a_folder_to_itself_and_removes_those_of_killed_ones(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead, alive = tmp_path / f"{start.FOLDER}{2**22 + 1}-a", tmp_path / f"{start.FOLDER}{os.getppid()}-b"
-    for folder in (dead, alive):
+    namesake = tmp_path / f"{start.FOLDER}{os.getpid()}-c"  # of a process before this one, as in a container
+    for folder in (dead, alive, namesake):
         folder.mkdir()
         (folder / "file").write_text("x")
-    own = Path(start.private_folder())
+    os.utime(namesake, (0, 0))
+    own, other = (Path(private_folder(start.FOLDER)) for _ in range(2))
     assert own.stat().st_mode & 0o077 == 0
-    assert (dead.exists(), alive.exists()) == (False, True)
+    assert own.is_dir()
+    assert other.is_dir()
+    assert [folder.exists() for folder in (dead, alive, namesake)] == [False, True, False]

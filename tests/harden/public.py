@@ -52,11 +52,12 @@ def main(folder: str, port: str, limits: str = "{}") -> None:
     from tests.hosting.public_page import tiny_profile
     from tests.page.serving import write_examples
     from viz.page.closing import serve_until_told
+    from viz.page.folders import private_folder
     from viz.page.serve import open_site, serve
-    from viz.page.start import private_folder
+    from viz.page.start import FOLDER
 
     log_as_json()
-    os.environ["GRADIO_TEMP_DIR"] = private_folder()
+    os.environ["GRADIO_TEMP_DIR"] = private_folder(FOLDER)
     model = str(Path(folder) / "model")
     profile = tiny_profile(model, **{"prompt_tokens": 4096, "new_tokens": 16} | json.loads(limits))
     site = open_site(model, "auto", "float32", "paper", write_examples(Path(folder)), profile)

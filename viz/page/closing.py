@@ -52,6 +52,7 @@ def close(site: Site, page: gr.Blocks, grace_s: float = GRACE_S, hurried: Callab
     cut_connections(page, LINGER_S)
     page.close(verbose=False)
     site.shelf.close()
+    site.readings.close()
     _log.info("closed")
 
 

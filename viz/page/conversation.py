@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import gradio as gr
 
+from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Event
 from sliminfer.engine.follow_up import follow_up
 from sliminfer.engine.questions import DocumentRead
@@ -25,6 +27,7 @@ from viz.page.controls import Controls
 from viz.page.desk import QUIET, Desk
 from viz.page.model_picker import title_of
 from viz.page.panes import status
+from viz.page.readings import ReadingKey
 from viz.page.run_bar import RunBar
 from viz.page.session import Visitor
 from viz.page.setup import Setup
@@ -177,7 +180,19 @@ class ConversationEvents:
         if self.site.shelf.borrows:
             yield from engine.run(wanted, "pruned")
         else:
-            yield from follow_up(engine, self.site.readings, session, wanted, "pruned", flag)
+            yield from self._followed(engine, session, setup, wanted, flag)
+
+    def _followed(
+        self, engine: SlimEngine, session: str, setup: Setup, wanted: RunRequest, flag: threading.Event
+    ) -> Iterator[DocumentRead | Event]:
+        readings = self.site.readings
+        try:
+            key = ReadingKey.of(setup.model, "pruned", wanted.config, engine.loaded.layers, wanted.document)
+        except ConfigError:  # no reading can stand for the method
+            yield from engine.run(wanted, "pruned", flag)
+            return
+        held = readings.find(session, key)
+        yield from follow_up(engine, wanted, held, partial(readings.hold, session, key), "pruned", flag)
 
     def _full_bytes(self, setup: Setup, tokens: int) -> int:
         """Bytes of the full model's keys and values of the `tokens` before the first question; 0 where it is gone."""

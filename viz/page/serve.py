@@ -10,7 +10,6 @@ import gradio as gr
 
 from sliminfer.documents.document import MIB
 from sliminfer.engine.limits import RunLimits
-from sliminfer.engine.reading_shelf import ReadingShelf
 from sliminfer.errors import ModelError
 from sliminfer.hosting import Limits, Profile
 from sliminfer.model.known import KnownModel, known_models
@@ -24,6 +23,7 @@ from viz.page.examples import Example, examples
 from viz.page.front import layers, middleware
 from viz.page.health import health_route
 from viz.page.model_picker import is_usable
+from viz.page.readings import OWN_MACHINE, ReadingBounds
 from viz.page.setup import Setup, preset_reading, preset_steps
 from viz.page.shelf import Shelf
 from viz.page.site import Site
@@ -74,7 +74,8 @@ def open_site(
     steps = preset_steps(preset, loaded.shape.layers, model)
     reading = preset_reading(preset, model)
     start = Setup(model=model, example=shipped[0].id, question=first, steps=steps, **reading)
-    site = Site(shelf, start, models, shipped)
+    bounds = OWN_MACHINE if profile is None else _reading_bounds(profile.limits)
+    site = Site(shelf, start, models, shipped, reading_bounds=bounds)
     site.start = replace(start, max_new_tokens=min(start.max_new_tokens, site.most_new_tokens))
     if shelf.borrows:  # a lent GPU is not borrowed again for the clock alone
         site.patience_s = 0.0
@@ -82,7 +83,6 @@ def open_site(
         site.patience_s = min(site.patience_s, HOSTED_PATIENCE_S)
     if profile is not None:
         site.upload_limit = profile.limits.upload_mb * MIB
-        site.readings = ReadingShelf(profile.limits.readings_device_mb * MIB, profile.limits.readings_host_mb * MIB)
     return site
 
 
@@ -118,7 +118,7 @@ def serve(
     put_queue(page, queue)
     site.ahead = queue.ahead
     folder, hosted = Folder(upload_folder()), profile is not None
-    done = [queue.drop_unheard, folder.keep, forgetting(page, site.forget), *chores]
+    done = [queue.drop_unheard, folder.keep, forgetting(page, site.forget, site.readings.forget_idle), *chores]
     launch = layout.launch_options(site) | {
         "prevent_thread_lock": True,
         "app_kwargs": {
@@ -130,6 +130,10 @@ def serve(
     }
     page.launch(server_name=host, server_port=port, quiet=True, **launch)
     return page
+
+
+def _reading_bounds(limits: Limits) -> ReadingBounds:
+    return ReadingBounds(limits.readings_device_mb, limits.readings_host_mb, limits.readings_file_mb)
 
 
 def _places(limits: Limits) -> Places:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sliminfer.documents.document import DEFAULT_LIMITS, MIB, DocumentLimits
-from sliminfer.engine.reading_shelf import ReadingShelf
+from torch import nn
+
+from sliminfer.documents.document import DEFAULT_LIMITS, DocumentLimits
 from sliminfer.errors import ConfigError, ModelError
 from sliminfer.model.devices import free_memory, resolve_device, resolve_dtype
 from sliminfer.model.known import KnownModel
@@ -24,6 +25,7 @@ from viz.page.examples import Example
 from viz.page.first_light import FirstLightPage
 from viz.page.holdings import Holdings
 from viz.page.model_picker import Offer, offers
+from viz.page.readings import OWN_MACHINE, ReadingBounds, Readings
 from viz.page.session import ResultStore, StopFlags
 from viz.page.setup import Setup, preset_steps
 from viz.page.shelf import Shelf
@@ -32,7 +34,6 @@ from viz.page.uploads import Uploads
 MOST_NEW_TOKENS = 512  # longest answer where the host sets no limit
 PATIENCE_S = 4.0  # most seconds in which a run's times to first token are taken again
 READING_S = 8.0  # longest time that reading an upload may take, while others wait
-READINGS_BYTES = 2048 * MIB  # of documents read once, beside the model and again in the host's memory
 LONGEST_QUESTION = 4_000  # characters; a question is compared with every block, so it is no place for a document
 
 
@@ -51,7 +52,7 @@ class Site:
         probe_flops: what one measurement of diffusion may take, None for about a minute's work.
         ahead: how much of a kind of work is queued before a newcomer's, see `VisitorQueue.ahead`.
         first_light: the recorded run that the page opens with.
-        readings: what visits have read for the questions of their conversations, by their sessions.
+        readings: what visitors had read, for their next questions; `reading_bounds` are its bounds.
     """
 
     shelf: Shelf
@@ -67,9 +68,17 @@ class Site:
     results: ResultStore = field(default_factory=ResultStore)
     holdings: Holdings = field(default_factory=Holdings)
     uploads: Uploads = field(default_factory=Uploads)
-    readings: ReadingShelf = field(default_factory=lambda: ReadingShelf(READINGS_BYTES, READINGS_BYTES))
     ahead: Callable[[str], tuple[int, float]] = lambda kind: (0, 0.0)
     first_light: FirstLightPage = field(default_factory=FirstLightPage.of)
+    reading_bounds: InitVar[ReadingBounds] = OWN_MACHINE
+    readings: Readings = field(init=False)
+
+    def __post_init__(self, reading_bounds: ReadingBounds) -> None:
+        def model_of(name: str) -> nn.Module | None:
+            loaded = self.shelf.loaded(name)
+            return None if loaded is None else loaded.model
+
+        self.readings = Readings(model_of, reading_bounds)
 
     def forget(self, session: str) -> None:
         """The visit is over: let go of its files and readings."""

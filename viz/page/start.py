@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from shutil import rmtree
-from tempfile import gettempdir, mkdtemp
 from typing import Annotated, TypeVar
 
 import typer
-from psutil import pid_exists
 
 from sliminfer.errors import ModelError, SlimError, needs_extra
 from sliminfer.model.loading import DEMO_MODEL
@@ -70,6 +66,7 @@ def main(
         from sliminfer.hosting import chosen_profile, read_spacefile
         from sliminfer.hosting.logs import log_as_json
         from viz.page.closing import serve_until_told
+        from viz.page.folders import private_folder
         from viz.page.serve import open_site, serve
 
         name, profile = (hosted and chosen_profile(read_spacefile(), os.environ)) or ("", None)
@@ -77,7 +74,7 @@ def main(
             log_as_json()
         if os.environ.get("SPACE_ID"):  # uvicorn reads it: whose word on a visitor's address is taken
             os.environ.setdefault("FORWARDED_ALLOW_IPS", SPACE_PROXIES)
-        os.environ.setdefault("GRADIO_TEMP_DIR", private_folder())
+        os.environ.setdefault("GRADIO_TEMP_DIR", private_folder(FOLDER))
         address = host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")  # nosec B104
         choices = [model] if model else [DEMO_MODEL] if profile is None else profile.models
         more = {"profile": profile, "packed": packed, "draft": draft or ""}
@@ -106,20 +103,6 @@ def first_that_opens(models: Sequence[str], opened: Callable[[str], T]) -> T:
         except ModelError as error:
             _log.warning("%s is left out: %s", each, error)
     return opened(last)
-
-
-def private_folder() -> str:
-    """A new folder for strangers' files that no other user can look into; gone when this process ends.
-
-    Those of processes that were killed are removed.
-    """
-    for left in Path(gettempdir()).glob(f"{FOLDER}*"):
-        number = left.name.removeprefix(FOLDER).partition("-")[0]
-        if number.isdecimal() and (int(number) == os.getpid() or not pid_exists(int(number))):
-            rmtree(left, ignore_errors=True)
-    folder = mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
-    atexit.register(rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def need_packages() -> None:

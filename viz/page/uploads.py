@@ -44,14 +44,17 @@ class Uploads:
                     file.parent.rmdir()  # named after the file's content, and holds nothing else
 
 
-def forgetting(page: gr.Blocks, forget_visit: Callable[[str], None]) -> Callable[[], Coroutine[None, None, None]]:
+def forgetting(
+    page: gr.Blocks, forget: Callable[[str], None], forget_idle: Callable[[float], None]
+) -> Callable[[], Coroutine[None, None, None]]:
     """The chore of forgetting visits from which nothing has come for an hour, for as long as the page is up."""
 
-    async def forget() -> None:
+    async def look() -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             for session in idle_sessions(page, TIME_TO_LIVE_S):
                 forget_session(page, session)
-                forget_visit(session)
+                forget(session)
+            await asyncio.to_thread(forget_idle, TIME_TO_LIVE_S)
 
-    return forget
+    return look
