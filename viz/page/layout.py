@@ -45,8 +45,7 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
         title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)
     ) as page:
         visitor = gr.State(first, time_to_live=TIME_TO_LIVE_S)
-        behaviour = script("selection") + script("copy")
-        gr.HTML(_header(site), elem_id="masthead", apply_default_css=False, js_on_load=behaviour)
+        gr.HTML(_header(site), elem_id="masthead", apply_default_css=False, js_on_load=script("selection"))
         with gr.Row(elem_id="workbench", equal_height=False):
             with gr.Column(scale=0, min_width=352, elem_id="setup"):
                 chosen = controls.build(

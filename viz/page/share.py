@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import gradio as gr
 
 from sliminfer.errors import ConfigError, SlimError
+from viz.figures.theme import script
 from viz.page import downloads, opening
 from viz.page.controls import Controls
 from viz.page.downloads import Downloads
@@ -21,6 +22,7 @@ from viz.page.tab import Updates
 
 OWN_TEXT = "example="  # of a link: no example, but a text of one's own
 LINK_LABEL = "Link to this setup"
+COPIED = '<p class="fig-sr" role="status"></p>'  # says to a screen reader what became of copying a figure
 OWN_LINK_LABEL = "Link to this setup. Your own text is not in it: whoever opens it must paste or upload the text"
 
 
@@ -60,6 +62,7 @@ def build() -> ShareBox:
         make_link = gr.Button("Link to this setup", size="sm", min_width=120, scale=0, elem_id="make-link")
         files = downloads.build()
         opens = opening.build()
+    gr.HTML(COPIED, apply_default_css=False, js_on_load=script("copy"))
     link = gr.Textbox(
         label=LINK_LABEL, visible=False, interactive=False, elem_id="link",
         buttons=["copy"],
