@@ -1,16 +1,31 @@
-// A result file that is dropped anywhere but on the document's own place goes the way of "Open a result".
-const result = (event) => {
-  if (event.target.closest?.("#upload")) return null;
-  return [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file");
-};
-document.addEventListener("dragover", (event) => result(event) && event.preventDefault());
-document.addEventListener("drop", (event) => {
-  if (!result(event)) return;
+// A saved result that is dropped anywhere on the page is opened, except where a drop means something else.
+const hint = element.querySelector(".hint");
+const said = hint.innerHTML;
+const ours = (event) => event.dataTransfer?.types.includes("Files") && !event.target.closest?.("#upload");
+const lit = (on) => document.body.classList.toggle("dropping", on);
+
+document.addEventListener("dragover", (event) => {
+  if (!ours(event)) return lit(false);
   event.preventDefault();
-  const input = document.querySelector("#open-result input[type=file], input[type=file]#open-result");
-  const beside = document.querySelector("#open-result")?.parentElement?.querySelector("input[type=file]");
-  const taker = input ?? beside;
-  if (!taker) return;
-  taker.files = event.dataTransfer.files;
-  taker.dispatchEvent(new Event("change", { bubbles: true }));
+  lit(true);
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) lit(false);
+});
+document.addEventListener("drop", (event) => {
+  lit(false);
+  if (!ours(event)) return;
+  event.preventDefault();
+  const [file] = event.dataTransfer.files;
+  const known = file?.name.toLowerCase().endsWith(".json");
+  hint.innerHTML = said;
+  if (!known) {
+    hint.textContent = "Only a result saved as JSON opens by dropping it here: drop a document on its upload field.";
+    return;
+  }
+  const input = document.querySelector("#share input[type=file]");
+  const one = new DataTransfer();
+  one.items.add(file);
+  input.files = one.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
 });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +106,9 @@ def command(
         _summary(result)
     if json is not None:
         said = {"notes": list(loaded.notes)} if loaded.notes else {}
-        options.write_json(result.to_dict(loaded.name, slim_config) | said, json)
+        date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        asked = {"asked": {"question": question[0], "document": document.name, "date": date}}
+        options.write_json(asked | result.to_dict(loaded.name, slim_config) | said, json)
     if result.failed:
         raise SlimError(" ".join(result.failed.values()))
 

@@ -96,6 +96,7 @@ class RunResult:
             "device": metrics.device if metrics else None,
             "dtype": metrics.dtype if metrics else None,
             "prompt_tokens": len(self.prompt) if self.prompt else None,
+            "question_tokens": list(self.prompt.question) if self.prompt else None,
             "config": config.to_dict(),
         }
         data |= {side.side: told for side in self.sides if (told := side.to_dict())}

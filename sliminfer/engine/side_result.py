@@ -103,6 +103,8 @@ class SideResult:
     @property
     def ttft_s(self) -> float:
         """Time to first token in seconds; NaN before it."""
+        if self.metrics is not None:
+            return self.metrics.ttft_s
         return self.piece_at[0] if self.piece_at else math.nan
 
     @property
@@ -119,7 +121,7 @@ class SideResult:
             return {"error": self.error}
         if self.finished is None:
             return {}
-        data = _figures(self.finished)
+        data = _figures(self.finished) | {"pieces": list(self.pieces)}
         if self.cache:
             data["cache"] = _cache(self.finished.metrics, self.cache)
         return data
@@ -135,7 +137,9 @@ def _figures(event: Finished) -> dict[str, Any]:
         "select_s": m.select_s,
         "decode_tokens_per_s": m.decode_tokens_per_s,
         "new_tokens": m.new_tokens,
+        "token_at": list(m.token_at),
         "kv_bytes": m.kv.total_device + m.kv.total_host,
+        **({"kv_host_bytes": m.kv.total_host} if m.kv.total_host else {}),
         "prompt_kv_bytes": m.prompt_kv.total_device,
         "peak_bytes": m.peak_bytes,
         **({"read_tokens": m.read_tokens, "reading_bytes": m.reading_bytes} if m.read_tokens else {}),

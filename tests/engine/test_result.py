@@ -82,10 +82,11 @@ def test_a_side_ends_in_one_way(events: tuple[Event, ...]) -> None:
 
 def test_the_json_has_the_contracts_keys(events: tuple[Event, ...]) -> None:
     data = RunResult.of(events).to_dict("tiny", CONFIG)
-    assert {"model", "device", "dtype", "prompt_tokens", "config", "full", "pruned", "speedup", "fidelity"} == set(data)
-    sides = {"text", "ttft_s", "decode_tokens_per_s", "kv_bytes", "peak_bytes"}
+    run = {"model", "device", "dtype", "prompt_tokens", "question_tokens", "config", "speedup", "fidelity"}
+    assert {*run, "full", "pruned"} == set(data)
+    sides = {"text", "pieces", "token_at", "ttft_s", "decode_tokens_per_s", "kv_bytes", "peak_bytes"}
     assert sides <= set(data["full"])
-    assert set(data["pruned"]) == set(data["full"]) | {"kept", "cache"}
+    assert set(data["pruned"]) == set(data["full"]) | {"kept", "cache", "kv_host_bytes"}
     assert set(data["speedup"]) == {"ttft", "ttft_flops", "efficiency", "kv_bytes"}
     assert set(data["fidelity"]) == {"first_token_kl", "agreement"}
     assert len(data["pruned"]["cache"]["events"]) == sum(isinstance(event, CacheNews) for event in events)

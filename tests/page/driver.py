@@ -71,9 +71,9 @@ class Driver(Visit):
                 return list(message["output"].get("data") or [])
         raise AssertionError(f"{event['api_name']} did not end")
 
-    def upload(self, name: str, content: bytes) -> None:
-        """A visitor uploads a file."""
+    def upload(self, name: str, content: bytes, to: str = "upload") -> None:
+        """A visitor gives a file to the component `to`."""
         sent = self.http.post(f"{self.url}gradio_api/upload", files={"files": (name, content)})
         path = sent.json()[0]
         file = {"path": path, "orig_name": name, "size": len(content), "meta": {"_type": "gradio.FileData"}}
-        self.give("upload", file, "upload")
+        self.give(to, file, "upload")

@@ -7,7 +7,7 @@ import math
 from typing import Any, NoReturn
 
 DEEPEST = 32
-MOST_VALUES = 50_000  # in one body; a document is one of them
+MOST_VALUES = 50_000  # in the body of a call; a document is one of them
 LARGEST = 2**63  # of a whole number, as everything behind it can hold
 
 
@@ -15,8 +15,11 @@ class BadJSONError(ValueError):
     """A body that is not taken: one sentence that says why."""
 
 
-def parse(body: bytes) -> Any:
-    """The value in `body`, with what is left of a character that was cut in two as U+FFFD. Raises BadJSONError."""
+def parse(body: bytes, most: int = MOST_VALUES) -> Any:
+    """The value in `body`, with what is left of a character that was cut in two as U+FFFD.
+
+    Raises BadJSONError, also for more than `most` values in all.
+    """
     try:
         value = json.loads(body, parse_constant=_no_number)
     except RecursionError as error:
@@ -25,7 +28,7 @@ def parse(body: bytes) -> Any:
         said = str(error) if isinstance(error, BadJSONError) else "The body is no JSON in UTF-8: correct it."
         raise BadJSONError(said) from error
     holder = [value]
-    _check(holder)
+    _check(holder, most)
     return holder[0]
 
 
@@ -33,7 +36,7 @@ def _no_number(name: str) -> NoReturn:
     raise BadJSONError(f"{name} is no number in JSON: send a finite one.")
 
 
-def _check(holder: list[Any]) -> None:
+def _check(holder: list[Any], most: int) -> None:
     """Check all values under `holder`, and mend its texts in place."""
     waiting: list[tuple[Any, int]] = [(holder, 0)]
     seen = 0
@@ -43,8 +46,8 @@ def _check(holder: list[Any]) -> None:
             raise BadJSONError("The JSON is nested too deeply: send less.")
         items = list(place.items() if isinstance(place, dict) else enumerate(place))
         seen += len(items)
-        if seen > MOST_VALUES:
-            raise BadJSONError(f"The JSON holds more than {MOST_VALUES:,} values: send less.")
+        if seen > most:
+            raise BadJSONError(f"The JSON holds more than {most:,} values: send less.")
         for key, value in items:
             if isinstance(key, str) and _mended(key) != key:
                 raise BadJSONError("A name in the JSON holds half a character: correct it.")

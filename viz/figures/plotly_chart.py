@@ -55,12 +55,13 @@ def _axis(axis: Axis, low: float, high: float) -> dict[str, object]:
 def _add(figure: go.Figure, mark: Mark, palette: Palette) -> None:
     # Ink would vanish on a dark page, and the figure cannot know which one it is on.
     colour = _GREY if mark.role in ("ink", "muted") else getattr(palette, mark.role)
+    name = _plain(mark.name)
     match mark:
         case Line():
             figure.add_scatter(
                 x=mark.x,
                 y=mark.y,
-                name=mark.name,
+                name=name,
                 mode="lines+markers" if mark.markers else "lines",
                 line={"color": colour, "width": 2, "dash": mark.dash, "shape": "hv" if mark.steps else "linear"},
                 marker={"size": 6},
@@ -72,7 +73,7 @@ def _add(figure: go.Figure, mark: Mark, palette: Palette) -> None:
             figure.add_scatter(
                 x=[*x, *x[::-1]],
                 y=[*high, *low[::-1]],
-                name=mark.name,
+                name=name,
                 mode="lines",
                 fill="toself",
                 fillcolor=f"rgba({red},{green},{blue},0.2)",
@@ -84,9 +85,9 @@ def _add(figure: go.Figure, mark: Mark, palette: Palette) -> None:
             figure.add_scatter(
                 x=mark.x,
                 y=mark.y,
-                name=mark.name,
-                text=list(mark.labels),
-                hovertext=[html.escape(hint, quote=False) for hint in mark.hints or mark.labels],  # it takes tags
+                name=name,
+                text=list(map(_plain, mark.labels)),
+                hovertext=list(map(_plain, mark.hints or mark.labels)),
                 mode="+".join(parts),
                 textposition="top center",
                 line={"color": colour, "width": 1},
@@ -100,5 +101,10 @@ def _add(figure: go.Figure, mark: Mark, palette: Palette) -> None:
             add(
                 mark.value,
                 line={"color": colour, "width": 1.5, "dash": "dash"},
-                annotation={"text": mark.name, "font": {"size": 11}, **inside},
+                annotation={"text": name, "font": {"size": 11}, **inside},
             )
+
+
+def _plain(text: str) -> str:
+    """`text` as Plotly, which takes some tags for markup, shows it letter by letter."""
+    return html.escape(text, quote=False)

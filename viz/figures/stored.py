@@ -14,6 +14,8 @@ from typing import Any
 from sliminfer.assets import ASSETS
 from sliminfer.schedule.reading import SparseReading
 from viz.figures.bars import Bar, BarChart, Group, Segment
+from viz.figures.eval_file import checked_eval
+from viz.figures.fields import FileError
 from viz.figures.methods import Join, Outcome
 from viz.figures.table import Table
 from viz.figures.words import count, percent, plural, rate, seconds, size, times
@@ -52,12 +54,19 @@ class Study:
 
 def studies(folder: Path) -> tuple[Study, ...]:
     """The evaluations kept in `folder`, file by file, by rising prompt length; other files are passed over."""
-    return tuple(study for data in _documents(folder, "results", _JUDGED) for study in studies_of(data))
+    found: list[Study] = []
+    for path, data in _documents(folder, "results", _JUDGED):
+        try:
+            found += studies_of(data)
+        except FileError as error:
+            _log.warning("%s is not shown: %s", path.name, error)
+    return tuple(found)
 
 
-def studies_of(data: Mapping[str, Any]) -> tuple[Study, ...]:
-    """The evaluation in the data of one file, by rising prompt length."""
-    return tuple(_study(data, context) for context in sorted({row["context"] for row in data["results"]}))
+def studies_of(data: Any) -> tuple[Study, ...]:
+    """The evaluation in the data of a result file, by rising prompt length. Raises FileError where it is none."""
+    told = checked_eval(data)
+    return tuple(_study(told, context) for context in sorted({row["context"] for row in told["results"]}))
 
 
 def nearest(found: Sequence[Study], model: str, tokens: int | None) -> Study:
@@ -77,7 +86,7 @@ def timings(folder: Path) -> tuple[BarChart, ...]:
     """A figure for each shape in each `bench` file of `folder`; other files are passed over."""
     return tuple(
         _timing(data, shape)
-        for data in _documents(folder, "rows", _TIMED)
+        for _, data in _documents(folder, "rows", _TIMED)
         for shape in dict.fromkeys(row["shape"] for row in data["rows"])
     )
 
@@ -90,8 +99,8 @@ def machine(data: Mapping[str, Any]) -> str:
     return f"{origin.get('cpu', 'a CPU')}, {plural(int(origin.get('cpu_threads', 1)), 'thread')}"
 
 
-def _documents(folder: Path, key: str, names: set[str]) -> Iterator[dict[str, Any]]:
-    """The JSON files whose list under `key` has rows, all of them with the fields `names`."""
+def _documents(folder: Path, key: str, names: set[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The JSON files, with their paths, whose list under `key` has rows, all of them with the fields `names`."""
     for path in sorted(folder.glob("*.json")):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
@@ -100,7 +109,7 @@ def _documents(folder: Path, key: str, names: set[str]) -> Iterator[dict[str, An
             continue
         rows = data.get(key) if isinstance(data, dict) else None
         if isinstance(rows, list) and rows and all(isinstance(row, dict) and names <= row.keys() for row in rows):
-            yield data
+            yield path, data
 
 
 def _study(data: Mapping[str, Any], context: int) -> Study:

@@ -75,8 +75,10 @@ class CompareTab(Tab):
 
     def drawn(self, moment: Moment) -> Updates:
         visitor = moment.visitor
-        model = "" if visitor.ran is None else visitor.ran.model
-        updates = self._updates(visitor.run, moment.figures, model, visitor.expected)
+        model, expected = "" if visitor.ran is None else visitor.ran.model, visitor.expected
+        if visitor.opened is not None:
+            model, expected = visitor.opened.model, ""
+        updates = self._updates(visitor.run, moment.figures, model, expected)
         return updates | {self.map: moment.map} if moment.stored is not None else updates
 
     @classmethod

@@ -57,5 +57,8 @@ def footprint(visitor: Visitor) -> int:
     mapped = (*(past.kept for past in visitor.history), *(turn.kept for turn in visitor.talk.turns))
     maps = MAP_BYTES_A_TOKEN * sum(kept.tokens for kept in mapped)
     texts = {id(document): document.text for document in held if document is not None}
+    if visitor.opened is not None:
+        steps = visitor.opened.run.pruned.pruned
+        maps += MAP_BYTES_A_TOKEN * (1 + len(steps)) * len(visitor.opened.run.prompt or ())
     measured = 1 + (visitor.spread is not None) + (visitor.rivals is not None)
     return 2 * sum(map(sys.getsizeof, texts.values())) + maps + measured * BYTES_A_TOKEN * visitor.tokens

@@ -77,6 +77,10 @@ class KeptTab(Tab):
         trace.wire(self.trace, desk)
 
     def drawn(self, moment: Moment) -> Updates:
+        if moment.stored is not None and moment.visitor.opened is not None:  # a file has no text, and tokens of its own
+            own = moment.visitor.document
+            unmarked = plain_document("" if own is None else own.text)
+            return {self.map: moment.map, self.text: unmarked, **self.trace.cleared()}
         if moment.stored is None or not moment.visitor.ran_here:  # another document stands here by now
             return {}
         if not moment.over:

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from viz.figures.theme import script
-from viz.page import api, controls, opened, preset_input, run_bar, share, theme
+from viz.page import api, controls, preset_input, run_bar, share, theme
 from viz.page.abilities import ability
 from viz.page.blocks import StudioBlocks
 from viz.page.controls import Controls
@@ -45,8 +45,7 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
         title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(600, TIME_TO_LIVE_S)
     ) as page:
         visitor = gr.State(first, time_to_live=TIME_TO_LIVE_S)
-        behaviour = script("selection") + script("copy") + script("drop")
-        gr.HTML(_header(site), elem_id="masthead", apply_default_css=False, js_on_load=behaviour)
+        gr.HTML(_header(site), elem_id="masthead", apply_default_css=False, js_on_load=script("selection"))
         with gr.Row(elem_id="workbench", equal_height=False):
             with gr.Column(scale=0, min_width=352, elem_id="setup"):
                 chosen = controls.build(
@@ -63,15 +62,14 @@ def build(site: Site, tabs: Sequence[type[Tab]] = TABS) -> gr.Blocks:
                 chosen.document.part.room.value = room_said(site, first, site.start)
             with gr.Column(elem_id="results", min_width=300):
                 bar = run_bar.build(_ready(site))
-                place = opened.build()
                 built, frames = _lay_out(tabs, site, first)
                 box = share.build()
-        place.wire(box.opener, bar.status)
         sharing = ShareEvents(site, chosen, box, bar.status)
         desk = Desk(site, visitor, chosen, bar, built, frames)
         for tab in built:
             tab.wire(desk)
         box.downloads.wire(desk, tabs)
+        box.open.wire(desk, box.downloads)
         follow = Follow(site, chosen, built)
         _wire_run(RunEvents(site, chosen, bar, built, follow), desk)
         documents = DocumentEvents(site, chosen, built, bar.status)

@@ -71,6 +71,7 @@ class RunEvents:
             return
         session = str(request.session_hash)
         flag, subject = self.site.stops.begin(session), visitor.asks(setup)
+        visitor.opened = None
         visitor.ran, visitor.key, visitor.ran_evidence = setup, ResultStore.new_key(), visitor.evidence
         visitor.belongs |= dict.fromkeys(RUN_NOTES, visitor.asks(setup))
         live = visitor.run = LiveRun(of=setup.repeats)

@@ -15,6 +15,8 @@ from sliminfer.model.prompts import Prompt
 from sliminfer.schedule.blocks import Span
 from viz.figures.grid import Grid
 from viz.figures.kept_map import KeptMap
+from viz.figures.run_file import RunFile
+from viz.figures.stored import Study
 from viz.figures.table import Table
 from viz.page.hands import Hands
 from viz.page.live import LiveRun
@@ -34,6 +36,14 @@ class Rivals:
     document: Document
     table: Table
     strips: Grid
+
+
+@dataclass(frozen=True)
+class OpenedStudies:
+    """The evaluations of a file, and its name."""
+
+    name: str
+    studies: tuple[Study, ...]
 
 
 @dataclass(eq=False)
@@ -57,6 +67,8 @@ class Visitor:
         picked: characters of the document that were selected last.
         history: the finished runs, the latest last.
         talk: the conversation about the document.
+        opened: the file that `run` came from, where it was none of this page's; `ran` is None then.
+        studies: the evaluations of the file that was opened last.
         belongs: what each of the results that are shown belongs to, by the names of `Tab.notes`.
     """
 
@@ -79,6 +91,8 @@ class Visitor:
     picked: Span | None = None
     history: tuple[Past, ...] = ()
     talk: Talk = field(default_factory=Talk)
+    opened: RunFile | None = None
+    studies: OpenedStudies | None = None
     belongs: dict[str, Subject] = field(default_factory=dict)
 
     def asks(self, setup: Setup) -> Subject:
@@ -89,7 +103,7 @@ class Visitor:
     def ran_here(self) -> bool:
         """Whether `run` is of the document at hand: another one may be chosen while it is under way, and after."""
         of = self.belongs.get("run")
-        return of is None or of.document == self.document
+        return self.opened is None and (of is None or of.document == self.document)
 
     def read(self, taken: Taken, tokens: int) -> None:
         """What of a document is read from now on, of `tokens` tokens; nothing is settled about it yet."""
@@ -103,6 +117,7 @@ class Visitor:
         self.belongs, self.hands, self.picked, self.history = {}, Hands(), None, ()
         self.ran, self.run, self.spread, self.rivals = None, LiveRun(), None, None
         self.ran_evidence, self.talk = (), Talk()
+        self.opened, self.studies = None, None
 
 
 class StopFlags:
@@ -129,6 +144,11 @@ class StopFlags:
         if flag is not None:
             flag.set()
         return flag is not None
+
+    def is_running(self, session: str) -> bool:
+        """Whether a run of `session` is under way."""
+        with self._lock:
+            return session in self._flags
 
     def under_way(self) -> list[threading.Event]:
         """The flags of all runs under way."""

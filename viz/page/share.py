@@ -1,4 +1,4 @@
-"""A link to the setup, and the last run as files to take away."""
+"""A link to the setup, the last run as files to take away, and a saved result to open."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 import gradio as gr
 
 from sliminfer.errors import ConfigError, SlimError
-from viz.page import downloads
+from viz.figures.theme import script
+from viz.page import downloads, opening
 from viz.page.controls import Controls
 from viz.page.downloads import Downloads
+from viz.page.opening import OpenBox
 from viz.page.panes import status
 from viz.page.setup import Setup
 from viz.page.site import Site
@@ -20,17 +22,18 @@ from viz.page.tab import Updates
 
 OWN_TEXT = "example="  # of a link: no example, but a text of one's own
 LINK_LABEL = "Link to this setup"
+COPIED = '<p class="fig-sr" role="status"></p>'  # says to a screen reader what became of copying a figure
 OWN_LINK_LABEL = "Link to this setup. Your own text is not in it: whoever opens it must paste or upload the text"
 
 
 @dataclass(frozen=True)
 class ShareBox:
-    """The link, the downloads, and the way back for one of them."""
+    """The link, the downloads, and what opens them again."""
 
     make_link: gr.Button
     link: gr.Textbox
     downloads: Downloads
-    opener: gr.UploadButton
+    open: OpenBox
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,13 @@ def build() -> ShareBox:
     with gr.Row(elem_id="share"):
         make_link = gr.Button("Link to this setup", size="sm", min_width=120, scale=0, elem_id="make-link")
         files = downloads.build()
-        opener = gr.UploadButton(
-            "Open a result", file_types=[".json"], type="binary", size="sm", min_width=120, scale=0,
-            elem_id="open-result",
-        )  # fmt: skip
+        opens = opening.build()
+    gr.HTML(COPIED, apply_default_css=False, js_on_load=script("copy"))
     link = gr.Textbox(
         label=LINK_LABEL, visible=False, interactive=False, elem_id="link",
         buttons=["copy"],
     )  # fmt: skip
-    return ShareBox(make_link, link, files, opener)
+    return ShareBox(make_link, link, files, opens)
 
 
 def page_address(headers: Mapping[str, str]) -> str:

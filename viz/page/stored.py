@@ -27,6 +27,7 @@ class StoredView:
 
     site: Site
     found: tuple[Study, ...]
+    group: gr.Group
     chosen: gr.Dropdown
     plot: Curve
     memory: Curve
@@ -35,21 +36,41 @@ class StoredView:
     def outputs(self) -> list[Any]:
         return [*self.plot.outputs, *self.memory.outputs]
 
+    @property
+    def openable(self) -> list[Any]:
+        """What `opened` updates."""
+        return [self.group, self.chosen, *self.outputs]
+
     def drawn(self, visitor: Visitor, index: int | None) -> dict[Any, Any]:
         """Updates that show an evaluation, with the visitor's last run if it has one."""
         if index is None:
             return gr.skip()
         study, yours = self._study(visitor, index), your_run(self.site, visitor)
         chart = accuracy_chart(study.outcomes, yours, study.join)
-        noted = replace(chart, note=f"{chart.note} Stored: {study.source}{_about(visitor, yours)}")
+        opened = visitor.studies is not None and study in visitor.studies.studies
+        told = f"Opened from {visitor.studies.name}" if visitor.studies is not None and opened else "Stored"
+        noted = replace(chart, note=f"{chart.note} {told}: {study.source}{_about(visitor, yours)}")
         known = [outcome for outcome in study.outcomes if math.isfinite(outcome.kv_bytes)]
         if not known:
             return {**self.plot.drawn(noted), **self.memory.cleared()}
         return {**self.plot.drawn(noted), **self.memory.drawn(accuracy_chart(known, yours, study.join, KV))}
 
+    def opened(self, visitor: Visitor) -> dict[Any, Any]:
+        """Updates that offer the evaluations of a file that was opened, behind the stored ones, and show the first."""
+        assert visitor.studies is not None
+        first = len(self.found)
+        behind = [
+            (f"{study.title}, opened from {visitor.studies.name}", first + at)
+            for at, study in enumerate(visitor.studies.studies)
+        ]
+        chosen = gr.Dropdown([*choices(self.found), *behind], value=first)
+        return {self.group: gr.Group(visible=True), self.chosen: chosen, **self.drawn(visitor, first)}
+
     def _study(self, visitor: Visitor, index: int) -> Study:
-        if index != NEAREST:
-            return self.found[index]
+        own = () if visitor.studies is None else visitor.studies.studies
+        known = (*self.found, *own)
+        if 0 <= index < len(known):
+            return known[index]
         metrics = visitor.run.view.pruned.metrics
         return nearest(self.found, self.site.start.model, None if metrics is None else metrics.prompt_tokens)
 
@@ -57,13 +78,18 @@ class StoredView:
 def build(site: Site) -> StoredView:
     """Lay it out, empty until the tab is opened."""
     found = studies(site.benchmarks) + (() if site.measured is None else studies(site.measured))
-    choices = [("nearest to your prompt in length", NEAREST), *((study.title, i) for i, study in enumerate(found))]
-    with gr.Group(elem_classes="choices", visible=bool(found)):
+    with gr.Group(elem_classes="choices", visible=bool(found)) as group:
         chosen = gr.Dropdown(
-            choices, value=NEAREST if found else None,
+            choices(found), value=NEAREST if found else None,
             label="Stored evaluation", info="Compared with your last run below.", elem_id="stored",
         )  # fmt: skip
-    return StoredView(site, found, chosen, curve.build("stored-accuracy"), curve.build("stored-memory"))
+    return StoredView(site, found, group, chosen, curve.build("stored-accuracy"), curve.build("stored-memory"))
+
+
+def choices(found: tuple[Study, ...]) -> list[tuple[str, int]]:
+    """What can be chosen of `found`, by its index."""
+    nearest_one = [("nearest to your prompt in length", NEAREST)] if found else []
+    return [*nearest_one, *((study.title, at) for at, study in enumerate(found))]
 
 
 def your_run(site: Site, visitor: Visitor) -> Outcome | None:

@@ -22,16 +22,23 @@ class Subject:
         document: None where there was none.
         setup: question, model, pruning and the finer settings.
         hands: what was to be kept and dropped whatever it scores.
+        opened: for results from a file, a sentence on where they come from; nothing on the page is what they belong to.
     """
 
     document: Document | None
     setup: Setup
     hands: Hands = NO_HANDS
+    opened: str = ""
+
+    @property
+    def line(self) -> str:
+        """The sentence of `opened` as HTML."""
+        return f'<p class="opened" role="status">{escape(self.opened)}</p>'
 
 
 def same(one: Subject, other: Subject) -> bool:
     """Whether both would give the same results: how often a run is repeated is no matter."""
-    alike = one.document == other.document and one.hands == other.hands
+    alike = one.document == other.document and one.hands == other.hands and one.opened == other.opened
     return alike and _bare(one.setup) == _bare(other.setup)
 
 
@@ -45,6 +52,8 @@ def notes(belongs: Mapping[str, Subject], now: Subject | None) -> dict[str, str]
 
 def note(of: Subject, now: Subject | None) -> str:
     """The line about results of `of` while `now` is chosen."""
+    if of.opened:
+        return of.line
     question = " ".join(of.setup.question.split())
     shown = question if len(question) <= LONGEST_QUOTE else question[:LONGEST_QUOTE] + " …"
     name = "a document" if of.document is None else of.document.name

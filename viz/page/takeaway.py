@@ -14,6 +14,7 @@ from viz.figures.export import Figure, archive, csv_bytes, run_files, run_json
 from viz.figures.picture import picture_png
 from viz.figures.race import race_gif
 from viz.figures.report import report_html
+from viz.figures.run_file import RunFile
 from viz.figures.table import Table
 from viz.page.kept import token_evidence
 from viz.page.session import Visitor
@@ -44,16 +45,25 @@ class Takeaway:
     @classmethod
     def of(cls, visitor: Visitor, tabs: Sequence[type[Tab]] = TABS) -> Takeaway:
         """The visitor's run, with what `tabs` have on it. Raises ConfigError where there is none."""
-        run, setup = visitor.run.view, visitor.ran
+        run, setup, file = visitor.run.view, visitor.ran, visitor.opened
+        if file is not None:
+            return cls._opened(file, Visitor(run=visitor.run, link=visitor.link), tabs)
         if setup is None or not can_be_taken(visitor):
             raise ConfigError(NO_RUN)
         prompt = run.pruned.prompt
         evidence = () if prompt is None else token_evidence(prompt, visitor.ran_evidence)
-        return cls(
-            run, setup.config(), setup.model, asked(visitor, setup.question), evidence,
-            {name: figure for tab in tabs for name, figure in tab.figures(visitor).items()},
-            {name: table for tab in tabs for name, table in tab.tables(visitor).items()},
-        )  # fmt: skip
+        of = visitor.belongs.get("run")
+        document = visitor.document if of is None else of.document
+        name = "" if document is None else document.name
+        about = asked(setup.question, name, visitor.ran_at, evidence)
+        return cls(run, setup.config(), setup.model, about, evidence, *on_tabs(visitor, tabs))
+
+    @classmethod
+    def _opened(cls, file: RunFile, alone: Visitor, tabs: Sequence[type[Tab]]) -> Takeaway:
+        """A run from a file, of which the tabs know no more than a visitor with nothing else, `alone`, shows them."""
+        date = "" if file.date is None else file.date.isoformat()
+        about = asked(file.question, file.document, date, file.evidence)
+        return cls(file.run, file.config, file.model, about, file.evidence, *on_tabs(alone, tabs))
 
     @property
     def question(self) -> str:
@@ -109,11 +119,19 @@ KINDS = (
 
 def can_be_taken(visitor: Visitor) -> bool:
     """Whether the visitor has a run that both sides finished."""
-    return visitor.ran is not None and visitor.run.view.comparison is not None
+    known = visitor.ran is not None or visitor.opened is not None
+    return known and visitor.run.view.comparison is not None
 
 
-def asked(visitor: Visitor, question: str) -> dict[str, Any]:
-    """What a run was about, for whoever opens its data later: question, name of the document, and the moment in UTC."""
-    of = visitor.belongs.get("run")
-    document = visitor.document if of is None else of.document
-    return {"question": question, "document": "" if document is None else document.name, "date": visitor.ran_at}
+def on_tabs(visitor: Visitor, tabs: Sequence[type[Tab]]) -> tuple[dict[str, Figure], dict[str, Table]]:
+    """The figures and the tables that `tabs` have on a visitor's run."""
+    figures = {name: figure for tab in tabs for name, figure in tab.figures(visitor).items()}
+    return figures, {name: table for tab in tabs for name, table in tab.tables(visitor).items()}
+
+
+def asked(question: str, document: str, date: str, evidence: Sequence[Span]) -> dict[str, Any]:
+    """What a run was about, for whoever opens its data later.
+
+    The question, the name of the document, the moment in UTC, and the tokens of the prompt that hold the answer.
+    """
+    return {"question": question, "document": document, "date": date, "evidence": [list(span) for span in evidence]}
