@@ -35,6 +35,7 @@ from sliminfer.ops.row_attention import row_attention, runs_by_rows
 from sliminfer.ops.workspace import Workspace
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.reading import Grid, SparseReading
 from sliminfer.sparse.reader import SparseReader
 
 
@@ -100,9 +101,11 @@ def measure(arguments: argparse.Namespace, device: torch.device, dtype: torch.dt
         scale, workspace = arguments.dim**-0.5, Workspace()
         dense_s = timed(dense(query, keys, values, workspace))
         for share in map(float, arguments.shares.split(",")):
-            options = {"block": arguments.block, "chooser": arguments.chooser, "heads": arguments.choose}
-            config = SlimConfig(reading="sparse", reading_options={**options, "share": share})
-            reader = SparseReader(config, BlockMap.of(tokens, config, (tokens - 32, tokens)))
+            reading = SparseReading(
+                arguments.chooser, share=share, block=arguments.block, heads=arguments.choose
+            )
+            asking = BlockMap.of(tokens, SlimConfig(), (tokens - 32, tokens))
+            reader = SparseReader(reading, Grid.of(reading, asking))
             table = reader.choose(query, keys, scale)
             row: dict[str, Any] = {
                 "tokens": tokens,

@@ -25,7 +25,7 @@ def take_in(logits, values, best, mass, total, PRECISION: tl.constexpr):
     return peak, mass, total
 
 
-@triton.jit(do_not_specialize=["tokens", "blocks", "group", "per_table"])
+@triton.jit(do_not_specialize=["tokens", "blocks", "before", "group", "per_table"])
 def sparse_kernel(
     query_ptr,
     key_ptr,
@@ -35,6 +35,7 @@ def sparse_kernel(
     out_ptr,
     tokens,
     blocks,
+    before,
     group,
     per_table,
     head_dim,
@@ -57,13 +58,13 @@ def sparse_kernel(
     own = blocks - 1 - tl.program_id(0) // parts
     head = tl.program_id(1).to(tl.int64)
     kv_head = head // group
-    line = (head // per_table) * blocks + own
+    line = (head // per_table) * (blocks - before) + own - before
     count = tl.load(count_ptr + line)
 
     column = tl.arange(0, DIM)[None, :]
     live = column < head_dim
     row = own * BLOCK + (parts - 1 - tl.program_id(0) % parts) * ROWS + tl.arange(0, ROWS)
-    place = row[:, None].to(tl.int64)
+    place = (row - before * BLOCK)[:, None].to(tl.int64)
     inside = (row[:, None] < tokens) & live
     query = tl.load(query_ptr + head * query_head_stride + place * query_stride + column, mask=inside, other=0.0)
 
@@ -127,13 +128,14 @@ def _capability(device: torch.device) -> int:
 
 def sparse_attention(query: Tensor, keys: Tensor, values: Tensor, table: Tensor, block: int, scale: float) -> Tensor:
     """See `sliminfer.ops.block_rows.sparse_attention`; every row of `table` names its own block and none after it."""
-    heads, tokens, head_dim = query.shape
+    heads, rows, head_dim = query.shape
+    tokens = keys.shape[1]
     query, keys, values = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, keys, values))
     lists, counts = block_lists(table)
-    blocks = table.shape[-1]
-    out = torch.empty(tokens, heads, head_dim, dtype=query.dtype, device=query.device)
+    own, blocks = table.shape[1:]
+    out = torch.empty(rows, heads, head_dim, dtype=query.dtype, device=query.device)
     config = launch_config(block, head_dim, query.dtype, _capability(query.device))
-    grid = (blocks * (block // int(str(config["ROWS"]))), heads)
+    grid = (own * (block // int(str(config["ROWS"]))), heads)
     sparse_kernel[grid](
         query,
         keys,
@@ -143,6 +145,7 @@ def sparse_attention(query: Tensor, keys: Tensor, values: Tensor, table: Tensor,
         out,
         tokens,
         blocks,
+        blocks - own,
         heads // len(keys),
         heads // len(table),
         head_dim,

@@ -15,7 +15,7 @@ from sliminfer.decode_policies import check_policy, make_cache
 from sliminfer.engine.decode import Decode
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.prefill import Prefill
-from sliminfer.engine.reading import Asked, Reader, Reading
+from sliminfer.engine.reading import Asked, Reader, Reading, asked_for, go_back
 from sliminfer.engine.rule import why_dense
 from sliminfer.engine.sequence import Rows, Sequence, attach, sequence_of
 from sliminfer.engine.stack import Call, LayerTick, Look, Result, Stack
@@ -23,6 +23,7 @@ from sliminfer.errors import ConfigError, ModelError
 from sliminfer.schedule.blocks import BlockMap, Span
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.marks import NO_MARKS, Marks
+from sliminfer.schedule.reading import Grid
 from sliminfer.selectors import PromptView, check_method, make_selector, selector_class
 from sliminfer.sparse import check_reading
 from sliminfer.sparse.reader import SparseReader
@@ -122,7 +123,7 @@ class LayerLoop:
         count, stack = hidden.shape[1], self.stack
         if not count:
             raise ConfigError("The prompt is empty: give it at least one token.")
-        sequence = sequence_of(cache)
+        asked, sequence = count, sequence_of(cache)
         opened = self.opened(cache)
         reading = reading if opened is None else opened
         prefill = self.begins(cache)
@@ -130,6 +131,10 @@ class LayerLoop:
             known = 0 if reading is None else len(reading)
             whole = None if sequence is None or opened is None else sequence.reading
             sequence = self._start(known + count, cache, stack.depth, known if opened is not None else 0)
+            if reading is not None:
+                hidden, reading = go_back(stack, hidden, reading, reading.for_prompt(sequence.prompt.blocks))
+                known, count = len(reading), hidden.shape[1]
+                reading = reading if known else None
             sequence.seen, sequence.reading = known, whole
         first = sequence.begin(count, stack.depth)
         self._check_rotary(sequence, prefill)
@@ -138,12 +143,22 @@ class LayerLoop:
         del hidden  # a prompt's worth of memory that no layer after the first needs
         watch = stopwatch or Stopwatch(positions.device)
         call = Call(sequence, sequence.store.target, rows, watch, stack.depth, result, look)
-        if prefill and reading is None and not self.why_dense(count, positions.device):
-            sequence.reader = call.reader = SparseReader(self.config, sequence.prompt.blocks)
+        if prefill:
+            sequence.reader = call.reader = self._reader(sequence, reading, positions.device)
         del rows
         states = yield from (self._prefill(call, reading) if prefill else Decode(stack, call)).run()
         sequence.end()
-        return stack.normed(states)
+        return stack.normed(states[:, -asked:] if result == "all" else states)
+
+    def _reader(self, sequence: Sequence, reading: Reading | None, device: torch.device) -> SparseReader | None:
+        """What attends sparsely to a prompt: afresh where its length lets it, after a reading where that was sparse."""
+        sparse = None if reading is None else reading.sparse
+        if reading is None and not self.why_dense(sequence.prompt.tokens, device):
+            sparse = asked_for(self.config)
+        if sparse is None:
+            return None
+        known = {} if reading is None else reading.counts
+        return SparseReader(sparse, Grid.of(sparse, sequence.prompt.blocks), known)
 
     def _prefill(self, call: Call, reading: Reading | None) -> Prefill:
         return Prefill(self._stack, call) if reading is None else Asked(self._stack, call, reading)

@@ -2,11 +2,16 @@
 
 The layers before the first prune step see every token before it and nothing of the question, so their keys and values,
 and the hidden states that enter the step, are the same for all questions. What comes after is chosen anew for each.
+
+Where these layers read sparsely, a reading's whole blocks choose what they read, by what comes up to them, and the rest
+of it reads everything, as does the question. A prompt that is read afresh does the same up to the block in which its
+question begins, so that both are alike; what of a reading is not as the prompt would read it is read again, see
+`Reading.alike`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -18,13 +23,19 @@ from sliminfer.cache.store import PlainStore
 from sliminfer.engine.meters import Stopwatch
 from sliminfer.engine.prefill import Prefill
 from sliminfer.engine.request import RunRequest
+from sliminfer.engine.rule import why_dense
 from sliminfer.engine.sequence import Sequence as Held
 from sliminfer.engine.stack import Call, LayerTick, Stack
 from sliminfer.errors import ConfigError
 from sliminfer.model.families import rotary_limit, rotary_switch
 from sliminfer.schedule.blocks import MOST_QUERIES, BlockMap
 from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.flops import LayerRead, read_flops
+from sliminfer.schedule.reading import Grid, SparseReading
+from sliminfer.schedule.shapes import ModelShape
 from sliminfer.selectors import PromptView, selector_class
+from sliminfer.sparse import chooser_class
+from sliminfer.sparse.reader import SparseReader
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,10 @@ class Reading:
         keys, values: of each layer before it, after RoPE [1, kv_heads, n, head_dim].
         hidden: states that enter `layer` [1, n, hidden]; of no token where there is no such layer.
         tail: states of the last tokens as they enter the layer that scores it [1, tail, hidden], see `tail_layer`.
+        sparse: how the layers that can do so read sparsely, None where all read densely.
+        choosing: the first tokens, whose blocks chose what they read; those that follow read everything.
+        counts: of each layer that read sparsely, how many blocks of keys each of their blocks read, on the host
+            [tables, blocks].
         request: what was to be read, where it came as a document's text.
     """
 
@@ -46,6 +61,9 @@ class Reading:
     values: tuple[Tensor, ...]
     hidden: Tensor
     tail: Tensor
+    sparse: SparseReading | None = None
+    choosing: int = 0
+    counts: Mapping[int, Tensor] = field(default_factory=dict)
     request: RunRequest | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -62,7 +80,7 @@ class Reading:
 
     @property
     def _tensors(self) -> tuple[Tensor, ...]:
-        return (*self.keys, *self.values, self.hidden, self.tail)
+        return (*self.keys, *self.values, self.hidden, self.tail, *self.counts.values())
 
     def shared(self, ids: Sequence[int]) -> int:
         """How many of the first tokens are those of `ids`."""
@@ -80,7 +98,36 @@ class Reading:
             values=tuple(each[:, :, :tokens] for each in self.values),
             hidden=self.hidden[:, :tokens],
             tail=self.tail[:, : max(0, self.tail.shape[1] - cut)],
+            counts={} if self.sparse is None else {
+                layer: counts[:, : tokens // self.sparse.block] for layer, counts in self.counts.items()
+            },
         )
+
+    def alike(self, choosing: int) -> Reading:
+        """What of it a prompt would read alike whose first `choosing` tokens choose what they read, block by block.
+
+        Nothing is left of a block of which one chooses and the other reads everything, nor of one that chooses and is
+        not whole.
+        """
+        if self.sparse is None or (choosing == self.choosing and choosing <= len(self)):
+            return self
+        return self.first(min(len(self), choosing, self.choosing) // self.sparse.block * self.sparse.block)
+
+    def for_prompt(self, blocks: BlockMap) -> Reading:
+        """What of it can be gone on from in the prompt that `blocks` describes, see `alike`."""
+        return self if self.sparse is None else self.alike(Grid.of(self.sparse, blocks).choosing)
+
+    def flops(self, shape: ModelShape) -> float:
+        """FLOPs of reading it, all of it at once, by a model of that shape."""
+        if self.sparse is None:
+            return read_flops(shape, len(self), self.layer)
+        grid, products = Grid.of_document(self.sparse, len(self)), chooser_class(self.sparse.chooser).products
+        rest = range(grid.dense_from + 1, len(grid) + 1)
+        read = {
+            layer: LayerRead(grid.pairs([*counts.double().mean(0).tolist(), *rest]), products(grid))
+            for layer, counts in self.counts.items()
+        }
+        return read_flops(shape, len(self), self.layer, read)
 
     def part(self, ids: Sequence[int]) -> Reading:
         """The reading of those first tokens that are also the first of `ids`, as questions of one document share them.
@@ -130,7 +177,18 @@ def reading_layer(config: SlimConfig, layers: int) -> int:
                 f"Method {config.method} reads more than a reading holds, scores from outside the model or of several "
                 "layers: ask afresh, or choose another method."
             )
+    sparse = asked_for(config)
+    if sparse is not None and (chooser_class(sparse.chooser).looks_ahead or sparse.agree <= 1.0):
+        raise ConfigError(
+            "The blocks that are read sparsely are chosen by the whole prompt, its question too, by the chooser "
+            "vertical_slash and where layers may agree: ask afresh, or take another chooser with agree above 1."
+        )
     return config.steps[0].layer if config.steps else layers
+
+
+def asked_for(config: SlimConfig) -> SparseReading | None:
+    """How `config` asks for sparse reading, None where it does not."""
+    return SparseReading.of(config) if config.reading == "sparse" else None
 
 
 class Reader:
@@ -156,28 +214,47 @@ class Reader:
             check_rotation(stack, len(earlier), len(self.ids))
 
     def run(self, hidden: Tensor) -> Generator[LayerTick, None, Reading]:
-        """The layers, yielding after each, over the embeddings of what was not read before [1, tokens, hidden]."""
-        stack, count, known = self.stack, len(self.ids), 0 if self.earlier is None else len(self.earlier)
+        """The layers, yielding after each, over the embeddings of what was not read before [1, tokens, hidden].
+
+        Raises:
+            ConfigError: the earlier reading was read densely and this one is not, or by other options.
+        """
+        stack, count = self.stack, len(self.ids)
+        sparse = None if why_dense(self.config, stack, count, hidden.device) else asked_for(self.config)
+        reader, earlier = None, self.earlier
+        if earlier is not None and earlier.sparse != sparse:
+            raise ConfigError(
+                "The earlier reading was read densely and this one is not, or by other options of sparse reading: give "
+                "one that was read alike, or none."
+            )
+        if sparse is not None:
+            grid = Grid.of_document(sparse, count)
+            if earlier is not None:
+                hidden, earlier = go_back(stack, hidden, earlier, earlier.alike(grid.choosing))
+            reader = SparseReader(sparse, grid, {} if earlier is None else earlier.counts)
+        known = 0 if earlier is None else len(earlier)
         cache = DynamicCache()
         prompt = PromptView(BlockMap.of(count, self.config))
         sequence = Held(prompt, self.config, None, PlainStore(cache, stack.attending[: stack.depth]))
         sequence.begin(count, stack.depth)
         positions = torch.arange(known, count, device=hidden.device)
         everything = torch.arange(count, device=hidden.device)
-        call = Call(sequence, cache, stack.enter(hidden, positions, positions), Stopwatch(hidden.device), stack.depth)
+        rows, watch = stack.enter(hidden, positions, positions), Stopwatch(hidden.device)
+        # Of a last layer nothing but its keys and values is kept.
+        call = Call(sequence, cache, rows, watch, stack.depth, "last", reader=reader)
         tail = call.rows.hidden
         for index in range(self.layer):
             sequence.hold(index, everything)
-            if self.earlier is not None:
-                recall(stack, self.earlier, call, index)
+            if earlier is not None and known:
+                recall(stack, earlier, call, index)
             if index == tail_layer(stack, self.layer):
                 tail = call.rows.hidden[:, -most_queries(self.config) :].clone()
             stack.run(call, index, prefill=not known)
             yield LayerTick(index, count, None)
         states = call.rows.hidden if self.layer < stack.depth else call.rows.hidden[:, :0]
-        if self.earlier is not None:
-            states = torch.cat([self.earlier.hidden.to(states.device), states], 1)
-            tail = torch.cat([self.earlier.tail.to(tail.device), tail], 1)[:, -most_queries(self.config) :]
+        if earlier is not None:
+            states = torch.cat([earlier.hidden.to(states.device), states], 1)
+            tail = torch.cat([earlier.tail.to(tail.device), tail], 1)[:, -most_queries(self.config) :]
         held = [(layer.keys, layer.values) for layer in cast(list[DynamicLayer], cache.layers[: self.layer])]
         return Reading(
             self.ids,
@@ -186,6 +263,11 @@ class Reader:
             tuple(values.contiguous() for _, values in held if values is not None),
             states.contiguous(),
             tail.contiguous(),
+            sparse,
+            0 if reader is None else reader.grid.choosing,
+            {} if reader is None else {
+                layer: counts[:, : reader.grid.dense_from] for layer, counts in reader.read().items()
+            },
         )
 
 
@@ -196,7 +278,8 @@ class Asked(Prefill):
         """`call` has the rows of the other tokens.
 
         Raises:
-            ConfigError: the reading ends behind the first prune step, or is rotated by other factors than the prompt.
+            ConfigError: the reading ends behind the first prune step, was read sparsely otherwise than is asked for, or
+                is rotated by other factors than the prompt.
         """
         super().__init__(stack, call)
         self.reading = reading
@@ -205,6 +288,11 @@ class Asked(Prefill):
             raise ConfigError(
                 f"This reading is for a first prune step at layer {reading.layer} or later, not {layer}: read the "
                 "document for this schedule."
+            )
+        if reading.sparse is not None and reading.sparse != asked_for(self.config):
+            raise ConfigError(
+                "This reading was read sparsely, and the request asks for dense reading or for other options of it: "
+                "read the document for this request."
             )
         if self.beside is not None:
             raise ConfigError("A reading has no logits of its tokens: pass logits_to_keep=1.")
@@ -258,6 +346,14 @@ class Asked(Prefill):
                 "query_window to at most that, or leave active out."
             )
         self.stack.observe(self.call, index)
+
+
+def go_back(stack: Stack, hidden: Tensor, reading: Reading, part: Reading) -> tuple[Tensor, Reading]:
+    """The embeddings `hidden` of what follows `reading`, as those of what follows its first `part`, and that part."""
+    if len(part) == len(reading):
+        return hidden, part
+    again = torch.tensor([reading.ids[len(part) :]], dtype=torch.long, device=hidden.device)
+    return torch.cat([stack.decoder.embed_tokens(again), hidden], 1), part
 
 
 def recall(stack: Stack, reading: Reading, call: Call, index: int) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 
 from sliminfer.engine.reading import Reading
 from sliminfer.errors import ConfigError
+from sliminfer.schedule.reading import SparseReading
 
-FORMAT = "sliminfer-reading-1"
+FORMAT = "sliminfer-reading-2"
 _HEADER_BYTES = 1 << 16  # more than what a file tells of a hundred layers' tensors
 _SAMPLES = 16  # values of each weight that its model is known by
 
@@ -39,8 +41,10 @@ def save_reading(reading: Reading, path: str | Path, model: nn.Module) -> None:
         "layer": str(reading.layer),
         "model": model_digest(model),
         "document": _digest([tensors["ids"]]),
-        "checksum": _checksum(tensors),
+        "sparse": json.dumps(None if reading.sparse is None else asdict(reading.sparse)),
+        "choosing": str(reading.choosing),
     }
+    told["checksum"] = _checksum(tensors, told)
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -67,12 +71,12 @@ def load_reading(path: str | Path, model: nn.Module, device: torch.device | str 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as a reading ({error}): read the document again.") from error
-    if told.get("checksum") != _checksum(tensors):
+    if told.pop("checksum", "") != _checksum(tensors, told):
         raise ConfigError(f"{path} is damaged, its checksum is another: read the document again.")
     if told.get("model") != model_digest(model):
         raise ConfigError(f"{path} is a reading of another model: load that model, or read the document again.")
     try:
-        layer, ids = int(told["layer"]), tensors["ids"]
+        layer, ids, options = int(told["layer"]), tensors["ids"], json.loads(told["sparse"])
         if told["document"] != _digest([ids]):
             raise ValueError("it is of another document")
         reading = Reading(
@@ -82,8 +86,11 @@ def load_reading(path: str | Path, model: nn.Module, device: torch.device | str 
             tuple(tensors[f"values.{index}"] for index in range(layer)),
             tensors["hidden"],
             tensors["tail"],
+            None if options is None else SparseReading(**options),
+            int(told["choosing"]),
+            {index: tensors[name] for index in range(layer) if (name := f"counts.{index}") in tensors},
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} is not whole ({error}): read the document again.") from error
     return reading.to(device)
 
@@ -113,10 +120,13 @@ def _named(reading: Reading) -> Iterable[tuple[str, Tensor]]:
         yield from ((f"{name}.{index}", each) for index, each in enumerate(layers))
     yield "hidden", reading.hidden
     yield "tail", reading.tail
+    yield from ((f"counts.{layer}", counts) for layer, counts in reading.counts.items())
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    return _digest(tensors[name] for name in sorted(tensors))
+def _checksum(tensors: Mapping[str, Tensor], told: Mapping[str, str]) -> str:
+    summary = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    summary.update(_digest(tensors[name] for name in sorted(tensors)).encode())
+    return summary.hexdigest()
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:

@@ -69,17 +69,20 @@ class SideRun:
         reading: Reading | None = None,
     ) -> None:
         self.loaded, self.request, self.side, self.warm, self.graphs = loaded, request, side, warm, graphs
-        self.reading, self.read_tokens = reading, 0 if reading is None else len(reading)
         self.prompt, self.sampling = prompt, sampling = request.prompt, request.sampling
         self.config = request.pruning.config if side == "pruned" else SlimConfig(method="full")
         self.outside, self.outside_s = outside, 0.0
         self.note = outside.why_not(request, self.config)
         if self.note:
             self.config = self.config.with_changes(steps=())
+        blocks = BlockMap.of(len(prompt), self.config, prompt.question, request.pruning.marks)
+        self.reading = None if reading is None else reading.for_prompt(blocks)
+        self.read_tokens = 0 if self.reading is None else len(self.reading)
+        self.reading = self.reading if self.read_tokens else None
         self.cache = make_cache(
             self.config,
             loaded.shape.layers,
-            BlockMap.of(len(prompt), self.config, prompt.question, request.pruning.marks),
+            blocks,
             # What comes after the first update of a layer: the answer, and what no reading gives.
             reserve=sampling.max_new_tokens + (len(prompt) - self.read_tokens if self.read_tokens else 0),
             pool=pool,
@@ -247,7 +250,7 @@ class SideRun:
         if self.config.reading == "dense":
             return _SparseReading()
         if self.reading is not None:
-            return _SparseReading(off="The document was read before the question, which is done densely.")
+            return _SparseReading(off="The document was read before the question, densely.")
         return _SparseReading(off=self.loop.why_dense(len(self.prompt), self.loaded.device))
 
     def _held(self) -> KVBytes:

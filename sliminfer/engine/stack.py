@@ -167,6 +167,8 @@ class Stack:
         """Whether layer `index` attends to chosen blocks of the whole prompt."""
         if call.reader is None or index >= min(call.steps, default=call.depth):
             return False
+        if not call.reader.chooses(len(call.rows)):
+            return False
         if call.result == "last" and index == call.depth - 1:
             return False  # the last token's row alone is computed, and it asks
         fused = self.fused[index]

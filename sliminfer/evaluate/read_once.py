@@ -9,14 +9,16 @@ from typing import Any, TypeAlias, cast
 
 from sliminfer.engine.engine import SlimEngine
 from sliminfer.engine.events import Event, Side
-from sliminfer.engine.reading import Reading, reading_layer, rotates_otherwise, shared
+from sliminfer.engine.reading import Reading, asked_for, reading_layer, rotates_otherwise, shared
 from sliminfer.engine.reading_shelf import ReadingShelf
 from sliminfer.engine.request import PromptRequest
 from sliminfer.errors import ConfigError
 from sliminfer.model.devices import free_memory
 from sliminfer.schedule.config import SlimConfig
+from sliminfer.schedule.reading import SparseReading
 
-_Key: TypeAlias = tuple[Side, int, tuple[int, ...]]
+_Kind: TypeAlias = tuple[Side, int, SparseReading | None]
+_Key: TypeAlias = tuple[_Kind, tuple[int, ...]]
 
 # A prompt that has less than this share in common with what is held begins another document.
 _SAME = 0.9
@@ -55,7 +57,8 @@ class ReadOnce:
         if not before or rotates_otherwise(self.engine.loaded.model.config, len(before), len(asked.prompt)):
             return self.engine.run(asked, side)
         owner = f"{kind[0]} at {kind[1]}"
-        held = self._nearest(owner, side, before, layer)
+        wanted = side, layer, asked_for(config)
+        held = self._nearest(owner, wanted, before)
         if held is None or held.shared(before) < _SAME * len(before):
             known = 0 if held is None else held.shared(before[:-1])
             started = time.perf_counter()
@@ -66,21 +69,20 @@ class ReadOnce:
             self.read_s += time.perf_counter() - started
             self.tokens_read += len(reading) - known
             self.tokens_saved += known
-            self._shelf.put(owner, (side, layer, reading.ids), reading)
+            self._shelf.put(owner, (wanted, reading.ids), reading)
         else:
             reading = held
             self.tokens_saved += held.shared(before)
         return self.engine.ask(reading, asked, side)
 
-    def _nearest(self, owner: str, side: Side, ids: tuple[int, ...], layer: int) -> Reading | None:
-        """Of the readings for a first prune step at `layer` the one that shares most of `ids`, at least half of either.
-        """
+    def _nearest(self, owner: str, wanted: _Kind, ids: tuple[int, ...]) -> Reading | None:
+        """Of the readings of the kind that is wanted the one that shares most of `ids`, at least half of either."""
         best, most = None, 0
         for key in self._shelf.keys(owner):
-            held = cast(_Key, key)
-            common = shared(held[2], ids)
-            if held[:2] == (side, layer) and common > most and 2 * common >= min(len(held[2]), len(ids)):
-                best, most = held, common
+            held, tokens = cast(_Key, key)
+            common = shared(tokens, ids)
+            if held == wanted and common > most and 2 * common >= min(len(tokens), len(ids)):
+                best, most = key, common
         return None if best is None else self._shelf.find(owner, best)
 
     def to_dict(self) -> dict[str, Any]:

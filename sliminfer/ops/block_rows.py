@@ -26,17 +26,19 @@ def sparse_attention(query: Tensor, keys: Tensor, values: Tensor, table: Tensor,
     """Softmax attention of each block of queries over the keys up to it in the blocks that `table` names.
 
     Args:
-        query: [heads, tokens, head_dim], after RoPE, any strides.
+        query: [heads, rows, head_dim], after RoPE, any strides: of all tokens, or of the last ones from the first of a
+            block on.
         keys, values: [kv_heads, tokens, head_dim], likewise; a group of query heads shares one.
         table: which blocks of keys each block of queries reads, its own among them and none after it, bool
-            [tables, blocks, blocks]: one for each query head, for each group of them, or for all.
+            [tables, blocks of rows, blocks]: one for each query head, for each group of them, or for all.
         block: tokens per block.
         scale: factor of the scores.
 
     Returns:
-        [tokens, heads, head_dim], of the type of `query`; scores and softmax in fp32.
+        [rows, heads, head_dim], of the type of `query`; scores and softmax in fp32.
     """
     heads, tokens, head_dim = query.shape
+    before = (keys.shape[1] - tokens) // block
     tables = max(len(table), len(keys))  # a head of keys at a time at most
     together, shared = heads // tables, tables // len(keys)
     out = torch.empty(tokens, heads, head_dim, dtype=query.dtype, device=query.device)
@@ -51,7 +53,7 @@ def sparse_attention(query: Tensor, keys: Tensor, values: Tensor, table: Tensor,
             rows_of = chosen[index * len(table) // tables]
             for start, end in _spans(tokens, block):
                 read = rows_of[start // block].nonzero()[:, 0]
-                if len(read) == start // block + 1:
+                if len(read) == before + start // block + 1:
                     some_keys, some_values = own_keys[: len(read)], own_values[: len(read)]
                 else:
                     some_keys = own_keys.index_select(0, read.to(keys.device))

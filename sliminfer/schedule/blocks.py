@@ -59,8 +59,8 @@ class BlockMap:
         always = {*range(min(config.sink, count)), *range(max(0, tokens - config.local) // size, count)}
         forced = asked_for | (always - dropped)
         asked = tokens - question[0] if question is not None and known else UNKNOWN_QUESTION
-        asking = min(asked, MOST_QUERIES, tokens)
-        window = asking if config.query_window is None else min(config.query_window, tokens)
+        asking = min(asked, tokens)
+        window = min(asking, MOST_QUERIES) if config.query_window is None else min(config.query_window, tokens)
         return cls(
             tokens, size, tuple(sorted(forced)), window, config.least_tokens, tuple(sorted(dropped)), asking
         )

@@ -64,20 +64,30 @@ def prefill_flops(
     for queries, keys, projected in scored:
         total += 2.0 * shape.query_width * queries * (keys + shape.hidden)
         total += 2.0 * shape.hidden * shape.kv_width * keys if projected else 0.0
-    for which, (pairs, products) in read.items():
-        width, dense = run[which].query_width, visible_pairs(tokens_per_layer[which], run[which].window)
-        total += 4.0 * width * (pairs - dense) + 2.0 * width * products
-    return total
+    return total + sum(_instead(run[which], tokens_per_layer[which], instead) for which, instead in read.items())
 
 
-def read_flops(shape: ModelShape, tokens: int, layers: int) -> float:
-    """What of `prefill_flops` falls away where `layers` layers have read the first `tokens` tokens before."""
+def read_flops(
+    shape: ModelShape, tokens: int, layers: int, read: Mapping[int, LayerRead] = MappingProxyType({})
+) -> float:
+    """FLOPs of reading `tokens` tokens in the first `layers` layers, which fall away from `prefill_flops` later.
+
+    Args:
+        read: for the layers that attend to chosen blocks only, what they compute instead of causal attention.
+    """
     saved = sum(layer_flops(shape.layer(index), tokens) for index in range(layers))
+    saved += sum(_instead(shape.layer(index), tokens, instead) for index, instead in read.items())
     if layers < shape.layers or not shape.fused:
         return saved
     end = shape.layer(shape.layers - 1)
     projections = shape.hidden * (end.query_width + 2 * end.kv_width)
     return saved - layer_flops(end, tokens) + 2.0 * projections * tokens
+
+
+def _instead(layer: LayerShape, tokens: int, read: LayerRead) -> float:
+    """What a layer of `tokens` tokens computes more, or less, where it attends to chosen blocks only."""
+    pairs = read.pairs - visible_pairs(tokens, layer.window)
+    return 4.0 * layer.query_width * pairs + 2.0 * layer.query_width * read.scored
 
 
 def layer_flops(layer: LayerShape, tokens: int) -> float:

@@ -111,8 +111,22 @@ class Grid:
             blocks.tokens, reading.block, reading.sink, reading.local, (blocks.tokens - blocks.asking) // reading.block
         )
 
+    @classmethod
+    def of_document(cls, reading: SparseReading, tokens: int) -> Grid:
+        """The grid of `tokens` tokens that are read before any question: a last block that is not whole reads it all.
+
+        So does the block in which a question begins, and each block chooses by what comes up to it: a prompt whose
+        question begins here reads these tokens alike.
+        """
+        return cls(tokens, reading.block, reading.sink, reading.local, tokens // reading.block)
+
     def __len__(self) -> int:
         return -(-self.tokens // self.block)
+
+    @property
+    def choosing(self) -> int:
+        """The first tokens, whose blocks choose what they read."""
+        return self.dense_from * self.block
 
     @property
     def causal(self) -> int:
@@ -129,9 +143,14 @@ class Grid:
         return tuple(found)
 
     def pairs(self, counts: Sequence[float]) -> float:
-        """Pairs of a query and a key where each block of queries reads `counts` blocks of keys, its own among them."""
-        found = 0.0
-        for own, count in enumerate(counts):
+        """Pairs of a query and a key where each block of queries reads `counts` blocks of keys, its own among them.
+
+        `counts` may be of the last blocks alone: those before then read everything.
+        """
+        first = len(self) - len(counts)
+        before = first * self.block
+        found = before * (before + 1) / 2
+        for own, count in enumerate(counts, first):
             rows = min(self.block, self.tokens - own * self.block)
             found += rows * self.block * (count - 1) + rows * (rows + 1) / 2
         return found

@@ -26,24 +26,24 @@ class Antidiagonal(Chooser):
     paper: ClassVar[str] = "XAttention, arXiv 2503.16428"
 
     def scores(self, queries: Tensor, keys: Tensor, scale: float) -> Tensor:
-        blocks, group = len(self.grid), len(queries) // len(keys)
-        strides = blocks * self.reading.block // STRIDE
-        hidden = after(strides, queries.device)
-        found = torch.empty(len(queries), blocks, blocks, device=queries.device)
+        blocks, group, tokens = len(self.grid), len(queries) // len(keys), queries.shape[1]
+        own, strides = -(-tokens // self.reading.block), self.reading.block // STRIDE
+        hidden = after(own * strides, blocks * strides, queries.device)
+        found = torch.empty(len(queries), own, blocks, device=queries.device)
         for head in range(len(queries)):  # one at a time: strides x strides shares
             wide = self._strided(queries[head])
             turned = self._strided(keys[head // group]).unflatten(-1, (STRIDE, -1)).flip(1).flatten(1)
             logits = torch.mm(wide, turned.t()).float().mul_(scale / STRIDE)
             shares = logits.masked_fill_(hidden, -float("inf")).softmax(-1)
-            shares[-(-self.grid.tokens // STRIDE) :] = 0.0  # nobody's queries
-            found[head] = shares.view(blocks, -1, blocks, self.reading.block // STRIDE).sum((1, 3))
-        rows = torch.full((blocks,), self.reading.block // STRIDE, device=found.device)
-        rows[-1] = -(-(self.grid.tokens - (blocks - 1) * self.reading.block) // STRIDE)
+            shares[-(-tokens // STRIDE) :] = 0.0  # nobody's queries
+            found[head] = shares.view(own, -1, blocks, strides).sum((1, 3))
+        rows = torch.full((own,), strides, device=found.device)
+        rows[-1] = -(-(tokens - (own - 1) * self.reading.block) // STRIDE)
         return found / rows[:, None]
 
     def _strided(self, states: Tensor) -> Tensor:
         """[tokens, width] in whole blocks, a stride to a row [strides, STRIDE * width]."""
-        missing = len(self.grid) * self.reading.block - len(states)
+        missing = -len(states) % self.reading.block
         return F.pad(states, (0, 0, 0, missing)).reshape(-1, STRIDE * states.shape[1])
 
     @classmethod

@@ -17,20 +17,23 @@ class Chooser(ABC):
     Attributes:
         name: in configs, JSON and on the page.
         paper: where the formula comes from, as shown to users.
+        looks_ahead: whether what comes after a block of queries bears on its scores.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
+    looks_ahead: ClassVar[bool] = False
 
     def __init__(self, reading: SparseReading, grid: Grid) -> None:
         self.reading, self.grid = reading, grid
 
     @abstractmethod
     def scores(self, queries: Tensor, keys: Tensor, scale: float) -> Tensor:
-        """Shares of attention, about 1 in each row, fp32 [heads, blocks, blocks]; 0 where keys come after queries.
+        """Shares of attention, about 1 in each row, fp32 [heads, rows, blocks]; 0 where keys come after queries.
 
         Args:
-            queries: after RoPE [heads, tokens, head_dim].
+            queries: after RoPE [heads, tokens, head_dim], or of the prompt's last tokens from a block's first on, where
+                the chooser does not look ahead; `rows` are their blocks.
             keys: after RoPE [kv_heads, tokens, head_dim]; a group of query heads shares one.
             scale: of their products.
         """
@@ -57,6 +60,6 @@ def grouped(queries: Tensor, keys: Tensor) -> Tensor:
     return torch.bmm(wide, keys.transpose(1, 2)).view(heads, rows, -1)
 
 
-def after(rows: int, device: torch.device) -> Tensor:
-    """Where a column comes after its row, bool [rows, rows]."""
-    return torch.ones(rows, rows, dtype=torch.bool, device=device).triu_(1)
+def after(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Where a column comes after its row, bool [rows, columns]; the rows are the last of as many as the columns."""
+    return torch.ones(rows, columns, dtype=torch.bool, device=device).triu_(1 + columns - rows)

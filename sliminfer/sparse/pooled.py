@@ -24,7 +24,7 @@ class Pooled(Chooser):
     def scores(self, queries: Tensor, keys: Tensor, scale: float) -> Tensor:
         block = self.reading.block
         logits = grouped(block_means(queries, block), block_means(keys, block)).mul_(scale)
-        return logits.masked_fill_(after(len(self.grid), logits.device), -float("inf")).softmax(-1)
+        return logits.masked_fill_(after(logits.shape[1], logits.shape[2], logits.device), -float("inf")).softmax(-1)
 
     @classmethod
     def products(cls, grid: Grid) -> float:

@@ -25,6 +25,7 @@ class VerticalSlash(Chooser):
 
     name: ClassVar[str] = "vertical_slash"
     paper: ClassVar[str] = "MInference, arXiv 2407.02490"
+    looks_ahead: ClassVar[bool] = True
 
     def scores(self, queries: Tensor, keys: Tensor, scale: float) -> Tensor:
         blocks, block, tokens = len(self.grid), self.reading.block, self.grid.tokens

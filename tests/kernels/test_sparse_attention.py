@@ -68,6 +68,20 @@ def test_against_float64_under_the_same_mask(
 
 
 @ATTEND
+@pytest.mark.parametrize(("tokens", "block", "first"), [(200, 32, 3), (129, 64, 2), (96, 16, 5)])
+def test_the_last_blocks_of_queries_alone(
+    attend: Attend, tokens: int, block: int, first: int, dtype: torch.dtype, device: torch.device, monkeypatch: Any
+) -> None:
+    draw = Draw(34, dtype, device)
+    query, keys, values = (2 * draw(tokens, heads, 32).transpose(0, 1) for heads in (4, 2, 2))
+    table = tables(2, -(-tokens // block), 0.4, seed=tokens).to(device)
+    with poisoned(monkeypatch):
+        out = attend(query[:, first * block :], keys, values, table[:, first:], block, 0.2)
+    assert out.shape[0] == tokens - first * block
+    assert error(out, exact(query, keys, values, table, block, 0.2)[first * block :]) < BOUNDS[dtype]
+
+
+@ATTEND
 def test_blocks_that_are_not_named_are_never_read(attend: Attend, device: torch.device) -> None:
     draw = Draw(32, torch.float32, device)
     query, keys, values = draw(2, 128, 16), draw(1, 128, 16), draw(1, 128, 16)

@@ -14,7 +14,7 @@ from sliminfer.errors import ConfigError
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.reading import Grid, SparseReading
-from sliminfer.sparse import available, check_reading, make_chooser
+from sliminfer.sparse import available, check_reading, chooser_class, make_chooser
 from sliminfer.sparse.reader import SparseReader
 from sliminfer.sparse.rules import always, by_mass, by_max, by_share, choose
 
@@ -50,7 +50,7 @@ def test_what_is_always_read_is_read_and_nothing_later(
     scores = make_chooser(reading, grid).scores(states(2, tokens, 1), states(1, tokens, 2), 0.25)
     assert scores.shape == (2, len(grid), len(grid))
     table = choose(scores, grid, reading)
-    causal, forced = always(grid, table.device)
+    causal, forced = always(grid, len(grid), table.device)
     assert (table | ~forced).all()
     assert not (table & ~causal).any()
     assert table.diagonal(dim1=1, dim2=2).all()
@@ -68,6 +68,25 @@ def test_scores_are_shares_of_attention(chooser: str, tokens: int) -> None:
     assert (scores >= 0).all()
     assert not scores.triu(1).any()
     torch.testing.assert_close(scores.sum(-1), torch.ones(4, len(grid)), atol=0.15, rtol=0)
+
+
+@pytest.mark.parametrize("chooser", [name for name in available() if not chooser_class(name).looks_ahead])
+@settings(max_examples=20, deadline=None)
+@given(tokens=st.integers(40, 200), read=st.integers(20, 200), rule=st.sampled_from(["share", "max", "mass"]))
+def test_what_a_block_reads_is_chosen_by_what_comes_up_to_it(chooser: str, tokens: int, read: int, rule: str) -> None:
+    """By a document alone, and of a prompt's last blocks alone, the same is chosen as by all of the prompt."""
+    reading = SparseReading(chooser, rule, share=0.3, block=16)  # type: ignore[arg-type]
+    read, queries, keys = min(read, tokens), states(4, tokens, 3), states(2, tokens, 4)
+    grid, document = Grid.of_document(reading, tokens), Grid.of_document(reading, read)
+    whole = choose(make_chooser(reading, grid).scores(queries, keys, 0.25), grid, reading)
+    alone = choose(make_chooser(reading, document).scores(queries[:, :read], keys[:, :read], 0.25), document, reading)
+    first = document.dense_from
+    assert torch.equal(alone[:, :first, :first], whole[:, :first, :first])
+    if first * 16 < tokens:
+        last = choose(make_chooser(reading, grid).scores(queries[:, first * 16 :], keys, 0.25), grid, reading)
+        assert torch.equal(last, whole[:, first:])
+        counts = grid.counts(0.3)
+        assert grid.pairs(counts[first:]) == grid.pairs([*range(1, first + 1), *counts[first:]])
 
 
 @choosers
@@ -126,14 +145,14 @@ def test_the_pairs_of_a_grid_are_those_of_its_mask(tokens: int, share: float, as
 
 @pytest.mark.parametrize(("heads", "tables"), [("each", 4), ("group", 2), ("all", 1)])
 def test_heads_choose_by_themselves_or_together(heads: str, tables: int) -> None:
-    config = SlimConfig(reading="sparse", reading_options={"block": 16, "heads": heads})
-    reader = SparseReader(config, BlockMap.of(200, config))
+    reading = SparseReading(block=16, heads=heads)  # type: ignore[arg-type]
+    reader = SparseReader(reading, grid_of(reading, 200))
     assert len(reader.choose(states(4, 200, 9), states(2, 200, 10), 0.25)) == tables
 
 
 def test_a_choice_serves_the_next_layer_where_two_agreed() -> None:
-    config = SlimConfig(reading="sparse", reading_options={"block": 16, "agree": 0.9})
-    reader = SparseReader(config, BlockMap.of(200, config))
+    reading = SparseReading(block=16, agree=0.9)
+    reader = SparseReader(reading, grid_of(reading, 200))
     same = states(4, 200, 9), states(2, 200, 10), states(2, 200, 11)
     for layer in range(6):
         reader.attend(layer, *same, 0.25)

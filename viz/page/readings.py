@@ -13,7 +13,7 @@ from torch import nn
 
 from sliminfer.documents.document import MIB
 from sliminfer.engine.events import Side
-from sliminfer.engine.reading import Reading, reading_layer
+from sliminfer.engine.reading import Reading, asked_for, reading_layer
 from sliminfer.engine.reading_shelf import ReadingFiles, ReadingShelf, Where
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.reading import SparseReading
@@ -55,9 +55,8 @@ class ReadingKey:
             ConfigError: no reading can stand for the method.
         """
         own = config if side == "pruned" else SlimConfig(method="full")
-        sparse = SparseReading.of(own) if own.reading == "sparse" else None
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        return cls(model, side, reading_layer(own, layers), sparse, digest)
+        return cls(model, side, reading_layer(own, layers), asked_for(own), digest)
 
 
 class Readings:
