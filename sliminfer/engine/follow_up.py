@@ -35,5 +35,6 @@ def follow_up(
         began = time.perf_counter()
         reading = engine.read(ready, side, stop=stop)
         hold(reading)
-        yield DocumentRead(side, len(reading), time.perf_counter() - began, reading.nbytes)
+        took, flops = time.perf_counter() - began, reading.flops(engine.loaded.shape)
+        yield DocumentRead(side, len(reading), took, reading.nbytes, flops)
     yield from answer_from(engine, reading, ready, side, stop)

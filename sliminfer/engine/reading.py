@@ -186,6 +186,12 @@ def reading_layer(config: SlimConfig, layers: int) -> int:
     return config.steps[0].layer if config.steps else layers
 
 
+def reading_bytes(shape: ModelShape, layer: int, tokens: int, bytes_per_value: int) -> int:
+    """Bytes of a reading of `tokens` tokens up to `layer`, its last tokens' states and counts of blocks left out."""
+    widths = sum(2 * shape.layer(index).kv_width for index in range(layer))
+    return bytes_per_value * tokens * (widths + (shape.hidden if layer < shape.layers else 0))
+
+
 def asked_for(config: SlimConfig) -> SparseReading | None:
     """How `config` asks for sparse reading, None where it does not."""
     return SparseReading.of(config) if config.reading == "sparse" else None

@@ -79,6 +79,10 @@ class ReadingShelf:
             self._make_room()
             return place in self._all
 
+    def takes(self, nbytes: int) -> bool:
+        """Whether a reading of so many bytes has room in any place, if need be instead of all others."""
+        return nbytes <= max(self.device_bytes, self.host_bytes, 0 if self.files is None else self.files.most_bytes)
+
     def find(self, owner: Owner, key: Hashable) -> Reading | None:
         """What the owner has under `key`, wherever it is held; it counts as used last. None where there is none.
 

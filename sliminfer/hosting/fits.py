@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sliminfer.documents.document import MIB
 from sliminfer.hosting.spacefile import Profile, Spacefile
 from sliminfer.model.known import known_models
 
@@ -23,13 +24,16 @@ def _overfull(name: str, profile: Profile) -> list[str]:
     if room is None:
         return []
     known, limits, found = known_models(), profile.limits, []
+    on_host = profile.hardware in ("cpu-basic", "cpu-upgrade")
+    readings = MIB * (profile.readings.device_mb + (profile.readings.host_mb if on_host else 0))
     for model in (model for model in profile.models if model in known):
         tokens = min(limits.prompt_tokens + limits.new_tokens, known[model].shape.context)
-        width = 4 if profile.hardware in ("cpu-basic", "cpu-upgrade") else 2  # processors without bf16 run in fp32
-        need = known[model].memory(tokens, width, profile.attention).total
+        width = 4 if on_host else 2  # processors without bf16 run in fp32
+        need = known[model].memory(tokens, width, profile.attention).total + readings
         if need > room * 1e9:
             found.append(
-                f"Profile {name} offers {model} with {tokens:,} tokens, which takes {need / 1e9:.1f} GB, on "
-                f"{profile.hardware} with {room} GB: lower its prompt_tokens or take the model off its list."
+                f"Profile {name} offers {model} with {tokens:,} tokens, which takes {need / 1e9:.1f} GB with "
+                f"readings, on {profile.hardware} with {room} GB: lower prompt_tokens or readings, or take the model "
+                "off its list."
             )
     return found

@@ -66,9 +66,14 @@ class Limits(_Strict):
     gpu_seconds: int = Field(ge=10, le=3600)
     queue_size: int = Field(ge=1, le=1000)
     per_client: int = Field(default=2, ge=1, le=1000)
-    readings_device_mb: int = Field(default=1024, ge=0, le=1_048_576)
-    readings_host_mb: int = Field(default=2048, ge=0, le=1_048_576)
-    readings_file_mb: int = Field(default=4096, ge=0, le=1_048_576)
+
+
+class ReadingLimits(_Strict):
+    """MiB of documents that were read once and wait for more questions, of all visitors together; 0 holds none."""
+
+    device_mb: int = Field(default=0, ge=0, le=1_048_576)
+    host_mb: int = Field(default=0, ge=0, le=1_048_576)
+    file_mb: int = Field(default=0, ge=0, le=1_048_576)
 
 
 class Profile(_Strict):
@@ -81,6 +86,7 @@ class Profile(_Strict):
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"]
     models: list[Line] = Field(min_length=1)
     limits: Limits
+    readings: ReadingLimits = ReadingLimits()
     preload: list[Line] = Field(default_factory=list)
     gpu_extras: bool = False
     sleep_minutes: int | None = Field(default=None, ge=5, le=1440)
@@ -104,6 +110,8 @@ class Profile(_Strict):
         if stray:
             raise ValueError(f"{stray[0]} is preloaded but is no Hub model on the profile's list")
         if self.zero_gpu:
+            if self.readings != ReadingLimits():
+                raise ValueError("on ZeroGPU nothing stays read: leave readings out")
             if self.python not in ZERO_PYTHON:
                 raise ValueError(f"ZeroGPU runs Python {' or '.join(ZERO_PYTHON)}, not {self.python}")
             if self.torch not in ZERO_TORCH:

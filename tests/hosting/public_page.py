@@ -13,6 +13,7 @@ import gradio as gr
 import httpx
 
 from sliminfer.hosting import Limits, Profile
+from sliminfer.hosting.spacefile import ReadingLimits
 from tests.page.serving import QUESTION, free_port, long_text, write_examples, write_model
 from viz.page.closing import close
 from viz.page.serve import open_site, serve
@@ -37,20 +38,24 @@ class PublicPage:
         return queue
 
 
-def tiny_profile(model: str, **limits: int) -> Profile:
+READINGS = ReadingLimits(device_mb=64, host_mb=64, file_mb=64)
+
+
+def tiny_profile(model: str, readings: ReadingLimits = READINGS, **limits: int) -> Profile:
     """A profile with the model in a folder, which stands in for a known one: the profile's own check is passed by."""
     return Profile.model_construct(
         hardware=None, python="3.12", torch="2.13.0", device="cpu", attention="sdpa", models=[model],
-        limits=Limits(**LIMITS | limits), preload=[], gpu_extras=False, sleep_minutes=None, environment={},
+        limits=Limits(**LIMITS | limits), readings=readings, preload=[], gpu_extras=False, sleep_minutes=None,
+        environment={},
     )  # fmt: skip
 
 
 @contextmanager
-def public_page(folder: Path, **limits: int) -> Iterator[PublicPage]:
+def public_page(folder: Path, readings: ReadingLimits = READINGS, **limits: int) -> Iterator[PublicPage]:
     """Serve a page with `limits` from `folder` until the block ends."""
     (folder / "model").mkdir()
     model = str(write_model(folder / "model"))
-    profile = tiny_profile(model, **limits)
+    profile = tiny_profile(model, readings, **limits)
     site = open_site(model, "auto", "float32", "paper", write_examples(folder), profile)
     page = serve(site, "127.0.0.1", free_port(), profile)
     try:
@@ -72,10 +77,10 @@ class Stranger:
         body = {"document": long_text(lines), "question": QUESTION, "max_new_tokens": 2} | asked
         return self.http.post(f"{self.url}/v2/{endpoint}", json=body)
 
-    def answer(self, posted: httpx.Response) -> tuple[str, Any]:
+    def answer(self, posted: httpx.Response, endpoint: str = "compare") -> tuple[str, Any]:
         """How the run ends that was asked for: the last event of its stream, and its data."""
         event, data = "", None
-        with self.http.stream("GET", f"{self.url}/compare/{posted.raise_for_status().json()['event_id']}") as stream:
+        with self.http.stream("GET", f"{self.url}/{endpoint}/{posted.raise_for_status().json()['event_id']}") as stream:
             for line in stream.iter_lines():
                 if line.startswith("event: "):
                     event = line.removeprefix("event: ")

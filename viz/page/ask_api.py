@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from sliminfer.engine.limits import RunLimits
-from sliminfer.engine.questions import Answering, DocumentRead, QuestionsResult, ask_all
+from sliminfer.engine.questions import Answering, DocumentRead, KeptReadings, QuestionsResult, ask_all
 from sliminfer.engine.request import RunRequest
 from sliminfer.errors import ConfigError
 from sliminfer.schedule.config import SlimConfig, parse_steps
@@ -19,6 +19,7 @@ from viz.page.api import STOPPED
 from viz.page.arguments import passages, typed
 from viz.page.asking import beats
 from viz.page.compare_api import progress
+from viz.page.readings import VisitorReadings
 from viz.page.session import ResultStore
 from viz.page.site import Site
 from viz.page.stream import plain_message
@@ -30,6 +31,7 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
     """The function behind /ask on the page of `site`."""
 
     def ask(
+        caller: gr.Request,
         document: str,
         questions: list[str],
         prune: str = "",
@@ -43,6 +45,9 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
         drop: list[str] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Ask several questions about a document that is read once, of the full and of the pruned model.
+
+        A client that calls again within its session, with the same document and schedule, finds it read, within the
+        host's bounds and for an hour.
 
         Args:
             document: the text to read.
@@ -78,10 +83,13 @@ def endpoint(site: Site) -> Callable[..., Iterator[dict[str, Any]]]:
                 keep=passages("keep", keep), drop=passages("drop", drop),
             )  # fmt: skip
             requests = [replace(request, question=question) for question in asked]
+            kept = VisitorReadings(
+                site.readings, str(caller.session_hash), name, config, site.known(name).shape.layers, document
+            )
             result, at = QuestionsResult.of(len(asked)), 0
             call = ResultStore.new_key()
             stop = site.stops.begin(call)
-            for beat in beats(site, call, stop, lambda: answering(site, name, requests, stop)):
+            for beat in beats(site, call, stop, lambda: answering(site, name, requests, stop, kept)):
                 for item in beat.items:
                     result = result if item is None else result.after(item)
                     at = item.index if isinstance(item, Answering) else at
@@ -107,7 +115,7 @@ def _asked(questions: Any) -> list[str]:
 
 
 def answering(
-    site: Site, name: str, requests: list[RunRequest], stop: threading.Event
+    site: Site, name: str, requests: list[RunRequest], stop: threading.Event, kept: KeptReadings | None = None
 ) -> Iterator[DocumentRead | Answering | None]:
     """What comes of `requests`; where the GPU is lent call by call, nothing stays on it to be asked again.
 
@@ -116,7 +124,7 @@ def answering(
     engine = site.shelf.engine(name)
     yield None
     if not site.shelf.borrows:
-        yield from ask_all(engine, requests, stop)
+        yield from ask_all(engine, requests, stop, kept)
         return
     for index, request in enumerate(requests):
         for event in engine.compare(request):

@@ -59,6 +59,30 @@ class ReadingKey:
         return cls(model, side, reading_layer(own, layers), asked_for(own), digest)
 
 
+@dataclass(frozen=True)
+class VisitorReadings:
+    """A visitor's readings of one text by both sides of a model, as `ask_all` asks for them."""
+
+    readings: Readings
+    visitor_id: str
+    model: str
+    config: SlimConfig
+    layers: int
+    text: str
+
+    def takes(self, nbytes: int) -> bool:
+        return self.readings.takes(nbytes)
+
+    def find(self, side: Side) -> Reading | None:
+        return self.readings.find(self.visitor_id, self._key(side))
+
+    def hold(self, side: Side, reading: Reading) -> None:
+        self.readings.hold(self.visitor_id, self._key(side), reading)
+
+    def _key(self, side: Side) -> ReadingKey:
+        return ReadingKey.of(self.model, side, self.config, self.layers, self.text)
+
+
 class Readings:
     """Readings of visitors on a shelf: from the device to the host to a file and away, the least recently used first.
 
@@ -81,6 +105,10 @@ class Readings:
     def hold(self, visitor_id: str, key: ReadingKey, reading: Reading) -> bool:
         """Keep `reading` for the visitor, in place of what was under `key`; whether there is room for it at all."""
         return self._shelf.put(visitor_id, key, reading)
+
+    def takes(self, nbytes: int) -> bool:
+        """Whether a reading of so many bytes could be held."""
+        return self._shelf.takes(nbytes)
 
     def find(self, visitor_id: str, key: ReadingKey) -> Reading | None:
         """The visitor's reading under `key`, to be asked with a whole request; None where it has to be read anew."""

@@ -74,7 +74,7 @@ def open_site(
     steps = preset_steps(preset, loaded.shape.layers, model)
     reading = preset_reading(preset, model)
     start = Setup(model=model, example=shipped[0].id, question=first, steps=steps, **reading)
-    bounds = OWN_MACHINE if profile is None else _reading_bounds(profile.limits)
+    bounds = OWN_MACHINE if profile is None else ReadingBounds(**profile.readings.model_dump())
     site = Site(shelf, start, models, shipped, reading_bounds=bounds)
     site.start = replace(start, max_new_tokens=min(start.max_new_tokens, site.most_new_tokens))
     if shelf.borrows:  # a lent GPU is not borrowed again for the clock alone
@@ -114,7 +114,7 @@ def serve(
     page = layout.build(site, tabs)
     places = Places(MOST_WAITING) if profile is None else _places(profile.limits)
     page.queue(api_open=False, default_concurrency_limit=len(site.shelf.devices))
-    queue = VisitorQueue(page, places, len(site.shelf.devices))
+    queue = VisitorQueue(page, places, len(site.shelf.devices), site.readings.forget)
     put_queue(page, queue)
     site.ahead = queue.ahead
     folder, hosted = Folder(upload_folder()), profile is not None
@@ -130,10 +130,6 @@ def serve(
     }
     page.launch(server_name=host, server_port=port, quiet=True, **launch)
     return page
-
-
-def _reading_bounds(limits: Limits) -> ReadingBounds:
-    return ReadingBounds(limits.readings_device_mb, limits.readings_host_mb, limits.readings_file_mb)
 
 
 def _places(limits: Limits) -> Places:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,12 +49,15 @@ class Places:
 class VisitorQueue(Queue):
     """The queue of one served page."""
 
-    def __init__(self, page: gr.Blocks, places: Places, concurrency: int) -> None:
+    def __init__(
+        self, page: gr.Blocks, places: Places, concurrency: int, forget: Callable[[str], None] = lambda session: None
+    ) -> None:
+        """`forget` is told of each session that a call without one had for itself, once the call is over."""
         super().__init__(
             live_updates=True, concurrency_count=1, update_intervals=1, max_size=None, blocks=page,
             default_concurrency_limit=concurrency,
         )  # fmt: skip
-        self.places = places
+        self.places, self._forget = places, forget
         keep_records(self, MOST_RECORDS)
         self._listeners: Counter[str] = Counter()
         self._coming: Counter[tuple[str, str]] = Counter()
@@ -106,6 +109,7 @@ class VisitorQueue(Queue):
                     uses[_client(event)] = uses.get(_client(event), Use()).after(now - started, now)
                 if has_own_session(event):  # a program's call without a session has no state to come back to
                     forget_session(self.blocks, event.session_hash)
+                    asyncio.get_running_loop().run_in_executor(None, self._forget, event.session_hash)
             self._used = {client: use for client, use in self._used.items() if use.now(now) > 0.1}
             self._read = {client: use for client, use in self._read.items() if use.now(now) > 0.1}
 
