@@ -92,6 +92,7 @@ class RunMetrics:
         blocks_read: the share of its causal blocks that each layer attended to, where some layer read sparsely; empty
             where none did.
         dense_because: why sparse reading was off where it was asked for; empty where it ran.
+        entropy_told: `first_entropy` of a run that was read from a file, which holds no logits; NaN elsewhere.
         decoding: how the tokens after the first were decoded: "graph", or "eager" and why where a GPU could have done
             better; empty for a single token.
     """
@@ -123,6 +124,7 @@ class RunMetrics:
     dense_because: str = ""
     decoding: str = ""
     first_logits: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    entropy_told: float = math.nan
     outside_s: float = 0.0
     outside_flops: float = 0.0
     note: str = ""
@@ -144,7 +146,7 @@ class RunMetrics:
     def first_entropy(self) -> float:
         """How undecided the model was about its first token: entropy of the distribution in nats, NaN if unknown."""
         if self.first_logits is None:
-            return math.nan
+            return self.entropy_told
         log_p = _log_softmax(self.first_logits.astype(np.float64))
         p = np.exp(log_p)
         with np.errstate(invalid="ignore"):

@@ -149,6 +149,7 @@ def _figures(event: Finished) -> dict[str, Any]:
         "attention": m.attention,
         "kernels": m.kernels,
         "decoding": m.decoding,
+        "first_entropy": m.first_entropy,
         "warm": m.warm,
     }
     if m.outside_flops or m.outside_s:

@@ -57,6 +57,8 @@ def test_a_saved_run_opens_as_the_result_that_it_was(page: Served, ran: Driver, 
     for name in ("glance-map", "kept-map"):
         assert without_keys(other.shown(name)) == without_keys(ran.shown(name))
     assert "began to answer" in other.shown("verdict") or "less</b> arithmetic" in other.shown("verdict")
+    doubt = "Low confidence"
+    assert (doubt in other.shown("verdict")) is (doubt in ran.shown("verdict"))
     assert "data-token" not in other.shown("document-text"), "no marks of another document's tokens"
 
 

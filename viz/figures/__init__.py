@@ -6,7 +6,7 @@ draws any of them as PNG. Each has a `.table` (`table.Table`) with `.html()`, `.
 
 The look
     theme.stylesheet() -> str                 CSS of all HTML figures, light and `.dark`: add it to launch(css=...)
-    theme.script(name) -> str                 for gr.HTML(js_on_load=...): "kept", "document", "replay"
+    theme.script(name) -> str                 for gr.HTML(js_on_load=...): "kept", "document", "replay", "copy"
 
 A run
     run: sliminfer.engine.result.RunResult    what the engine's events add up to; .full / .pruned are its sides
@@ -44,6 +44,8 @@ Other tabs
 
 Files
     export.run_files(run, config, model, evidence, extra) -> {name: bytes}   run.json, PNGs, CSVs;
+    run_file.RunFile.read(Fields.of(data)) -> RunFile   the way back: a saved run as a RunResult
+    stored.studies_of(data) -> (Study, ...)   somebody's file of `eval`, checked
     export.archive(files) -> bytes             one ZIP
     export.json_bytes(run.to_dict(model, config)), csv_bytes(table), png_bytes(figure) -> bytes
     report.report_html(run, config, model, question, evidence, extra) -> str   one self-contained page

@@ -178,6 +178,7 @@ def _metrics(told: Fields, side: Side, prompt: Prompt, config: SlimConfig, on: t
         blocks_read=reading.numbers("blocks_read", MOST_LAYERS, 0, 1),
         dense_because=reading.text("dense_because", LONGEST_TEXT),
         decoding=told.text("decoding"),
+        entropy_told=told.known("first_entropy"),
         outside_s=told.number("outside_s", 0, LONGEST_S) if told.has("outside_s") else 0.0,
         outside_flops=told.number("outside_flops") if told.has("outside_flops") else 0.0,
         note=told.text("note", LONGEST_TEXT),
