@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -63,6 +64,19 @@ def test_torch_steps_have_the_stock_bits(family: str, dtype: torch.dtype, attent
         assert fused == 2
         assert torch.equal(ours[0], stock[0])
         assert torch.equal(ours[1], stock[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tokens_appended_together_have_the_stock_bits(family: str, dtype: torch.dtype) -> None:
+    model = build(family, dtype, attn_implementation="sdpa")
+    ids = torch.randint(0, 64, (1, 340), generator=torch.Generator().manual_seed(5))
+    logits = []
+    for _ in range(2):
+        with fuse_layer_ops(model) if logits else nullcontext():
+            held = model(ids[:, :300]).past_key_values
+            logits.append(model(ids[:, 300:], past_key_values=held).logits)
+    assert torch.equal(*logits)
 
 
 def test_slices_of_the_mlp_change_rounding_only() -> None:
