@@ -73,8 +73,8 @@ def is_known_norm(norm: nn.Module) -> bool:
 def shared_attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> Tensor:
     """Masked attention on a CPU whose query heads share keys where they lie: transformers copies these for each head.
 
-    The bits are the same. A question of 32 tokens behind 8,192 takes 6.2 ms a layer instead of 19.1 on a core of an AMD
-    EPYC, in bf16 with 14 heads of 64 over 2 KV heads; with 32 heads of 128 over 8, 28 instead of 94.
+    The bits are the same. A question of 32 tokens behind 8,192 takes 6.2 ms a layer instead of 19.1 on a core of a
+    Xeon, in bf16 with 14 heads of 64 over 2 KV heads; with 32 heads of 128 over 8, 28 instead of 94.
 
     Args:
         query: `[1, heads, rows, head_dim]`, after RoPE; `keys`, `values`: `[1, kv_heads, keys, head_dim]`.
