@@ -7,7 +7,7 @@ from time import perf_counter
 
 import torch
 
-from sliminfer.cache.copies import Copy, CopyEngine, CopyError, CopyStats
+from sliminfer.cache.copies import Copy, CopyEngine, CopyError, CopyStats, Mark
 
 
 class SyncCopyEngine:
@@ -18,7 +18,11 @@ class SyncCopyEngine:
         self._nbytes = 0
         self._seconds = 0.0
 
-    def submit(self, copies: Sequence[Copy]) -> int:
+    def mark(self) -> Mark:
+        """What was given has been done."""
+        return None
+
+    def submit(self, copies: Sequence[Copy], after: Mark = None) -> int:
         start = perf_counter()
         try:
             for copy in copies:
@@ -49,13 +53,16 @@ class OnDemandEngine:
 
     def __init__(self, inner: CopyEngine) -> None:
         self._inner = inner
-        self._held: dict[int, Sequence[Copy]] = {}
+        self._held: dict[int, tuple[Sequence[Copy], Mark]] = {}
         self._started: dict[int, int] = {}
         self._tickets = 0
 
-    def submit(self, copies: Sequence[Copy]) -> int:
+    def mark(self) -> Mark:
+        return self._inner.mark()
+
+    def submit(self, copies: Sequence[Copy], after: Mark = None) -> int:
         self._tickets += 1
-        self._held[self._tickets] = copies
+        self._held[self._tickets] = copies, after
         return self._tickets
 
     def poll(self, ticket: int) -> bool:
@@ -63,7 +70,7 @@ class OnDemandEngine:
 
     def wait(self, ticket: int) -> None:
         for earlier in [held for held in self._held if held <= ticket]:
-            self._started[earlier] = self._inner.submit(self._held.pop(earlier))
+            self._started[earlier] = self._inner.submit(*self._held.pop(earlier))
         self._inner.wait(self._started[ticket])
 
     def stats(self) -> CopyStats:

@@ -203,12 +203,15 @@ def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[
     return taken
 
 
-def load_blocks(store: Tensor, spans: Sequence[Tensor], loads: Sequence[tuple[int, int]]) -> Tensor:
-    """See `reference.load_blocks`."""
-    if store.is_cuda and not all(span.is_pinned() for span in spans):  # no kernel reads pageable memory
-        return reference.load_blocks(store, spans, loads)
-    loaded: Tensor = _run("load_blocks", store, spans, loads)
-    return loaded
+def load_blocks(
+    store: Tensor,
+    others: Sequence[Tensor],
+    hosts: Sequence[Sequence[Tensor]],
+    addresses: Sequence[Tensor],
+    loads: Sequence[tuple[int, int]],
+) -> None:
+    """See `reference.load_blocks`; the kernel needs hosts that the device can reach."""
+    _run("load_blocks", store, others, hosts, addresses, loads)
 
 
 def append_rotated(

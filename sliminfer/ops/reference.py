@@ -290,25 +290,26 @@ def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[
     return hidden.index_select(1, index), cos.index_select(1, index), sin.index_select(1, index)
 
 
-def load_blocks(store: Tensor, spans: Sequence[Tensor], loads: Sequence[tuple[int, int]]) -> Tensor:
-    """Copy blocks of a layer's keys and values from the host into slots of its buffer; the host does not wait.
+def load_blocks(
+    store: Tensor,
+    others: Sequence[Tensor],
+    hosts: Sequence[Sequence[Tensor]],
+    addresses: Sequence[Tensor],
+    loads: Sequence[tuple[int, int]],
+) -> None:
+    """Blocks of KV from the host into slots of the buffers of several layers, the same ones in each.
 
     Args:
-        store: the buffer `[2, kv_heads, room, head_dim]`; slot s begins at token s * block_size.
-        spans: blocks on the host, in order over all spans, `[blocks, 2, kv_heads, block_size, head_dim]` each.
-        loads: (block, slot) each, no slot twice.
-
-    Returns:
-        The buffer.
+        store, others: the layers' buffers `[2, kv_heads, room, head_dim]`, dense, overwritten.
+        hosts: each layer's blocks `[2, kv_heads, block_size, head_dim]`, dense.
+        addresses: where they begin, int64 `[blocks]` on the host; not needed here.
+        loads: (block, slot) each; slot s begins at token `s * block_size`.
     """
-    size = spans[0].shape[3]
-    for block, slot in loads:
-        for span in spans:
-            if block < len(span):
-                store[:, :, slot * size : (slot + 1) * size].copy_(span[block], non_blocking=True)
-                break
-            block -= len(span)
-    return store
+    for target, host in zip((store, *others), hosts, strict=True):
+        for block, slot in loads:
+            source = host[block]
+            size = source.shape[2]
+            target[:, :, slot * size : (slot + 1) * size].copy_(source, non_blocking=True)
 
 
 def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:

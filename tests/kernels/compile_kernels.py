@@ -91,12 +91,13 @@ def cases(capability: int) -> Iterator[Case]:
                 yield "block_score", f"{name} {rows} rows mean={mean}", block_scores.score_kernel, case, types
 
 
+    for width in (64, 128):
+        config = {**load_blocks.launch_config(32 * width * 2 // 8), "dtype": torch.bfloat16}
+        yield "load_blocks", f"heads of {width}", load_blocks.load_kernel, config, {"table_ptr": "*i64"}
     for blocks in (128, choose_blocks.MOST_BLOCKS):
         config = {**choose_blocks.launch_config(blocks, 32, 15), "dtype": torch.float32}
         ids = {"alive_ptr": "*i64", "marks_ptr": "*i32", "kept_ptr": "*i64", "positions_ptr": "*i64"}
         yield "choose_blocks", f"float32 {blocks}", choose_blocks.choose_kernel, config, ids
-    config = {**load_blocks.launch_config(), "dtype": torch.float32}
-    yield "load_blocks", "words", load_blocks.load_kernel, config, {"store_ptr": "*i64", "table_ptr": "*i64"}
 
 
 def compile_case(function: Any, values: dict[str, Any], types: dict[str, str], capability: int) -> Any:
