@@ -20,7 +20,7 @@ _WORD = 8  # bytes
 
 @triton.jit(do_not_specialize=["pairs"])
 def load_kernel(table_ptr, pairs, rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Copies `rows` rows of `columns` words for each of `pairs` columns of the table: from, to, stride of the target."""
+    """Copies `rows` rows of `columns` words for each column of the table: from, to, and the stride of the target."""
     for pair in range(tl.program_id(0), pairs, tl.num_programs(0)):
         # Rows begin at whole 16 bytes: said here, as numbers from memory say nothing.
         source = tl.multiple_of(tl.load(table_ptr + pair).to(tl.pointer_type(tl.int64)), 16)

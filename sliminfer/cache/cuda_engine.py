@@ -25,9 +25,9 @@ class CudaCopyEngine:
     """Copies on a stream of their own; the host never waits for them, except in `close`.
 
     Order is kept by events, not by `record_stream`: the side stream starts a batch after what the compute
-    stream had been given before `submit`, or before its `mark`, so no slot is overwritten before its last read, and the compute
-    stream passes `wait` after the batch. Tensors of a batch are held until it is done, so the allocator
-    cannot give their memory away. Copies from pageable memory are right as well, but not asynchronous.
+    stream had been given before `submit`, or before its `mark`, so no slot is overwritten before its last read,
+    and the compute stream passes `wait` after the batch. Tensors of a batch are held until it is done, so the
+    allocator cannot give their memory away. Copies from pageable memory are right as well, but not asynchronous.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -38,6 +38,8 @@ _KERNEL_FILES = {
     "block_scores": "block_scores",
     "decode_attention": "decode_attention",
     "sparse_attention": "sparse_attention",
+    "layer_scores": "block_scores",
+    "rotate_scoring": "rotate_scoring",
     "choose_blocks": "choose_blocks",
     "take_rows": "take_rows",
     "load_blocks": "load_blocks",
@@ -165,6 +167,30 @@ def block_scores(
     return scores
 
 
+def layer_scores(
+    alive: Tensor,
+    layers: Sequence[tuple[Tensor, Tensor]],
+    blocks: int,
+    block_size: int,
+    scale: float,
+    aggregate: Aggregate,
+    unit_size: int = 1,
+) -> Tensor:
+    """See `reference.layer_scores`."""
+    scores: Tensor = _run("layer_scores", alive, layers, blocks, block_size, scale, aggregate, unit_size)
+    return scores
+
+
+def rotate_scoring(
+    key: Tensor, cos: Tensor, sin: Tensor, own: Tensor, before: Tensor, before_cos: Tensor, before_sin: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `reference.rotate_scoring`."""
+    turned: tuple[Tensor, Tensor, Tensor] = _run(
+        "rotate_scoring", key, cos, sin, own, before, before_cos, before_sin
+    )
+    return turned
+
+
 def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
     """See `reference.decode_attention`."""
     out: Tensor = _run("decode_attention", query, keys, values, scale)
@@ -189,9 +215,9 @@ def choose_blocks(
     carry: float,
     ahead: float,
     behind: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See `reference.choose_blocks`."""
-    chosen: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = _run(
+    chosen: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor] = _run(
         "choose_blocks", first, second, best, alive, marks, budget, size, tokens, carry, ahead, behind
     )
     return chosen

@@ -95,6 +95,27 @@ def apply_rope(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Te
     return query, key
 
 
+def rotate_scoring(
+    key: Tensor, cos: Tensor, sin: Tensor, own: Tensor, before: Tensor, before_cos: Tensor, before_sin: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotates in place, as `apply_rope`, what a prune step scores with: one layer's keys, two layers' queries.
+
+    Args:
+        key: `[tokens, kv_heads, head_dim]` with a dense last dimension, of the layer that is about to run.
+        cos, sin: `[tokens, rotary_dim]`.
+        own: its queries of the last `asking` tokens `[asking, q_heads, head_dim]`.
+        before: those of the layer that ran before, of the same form, with tables of their own `[asking, rotary_dim]`.
+
+    Returns:
+        `(key, own, before)`, the same tensors.
+    """
+    apply_rope(key, key[:, :0], cos, sin)
+    last = slice(len(cos) - len(own), None)
+    apply_rope(own, own[:, :0], cos[last], sin[last])
+    apply_rope(before, before[:, :0], before_cos, before_sin)
+    return key, own, before
+
+
 def _rotate(x: Tensor, cos: Tensor, sin_low: Tensor, sin_high: Tensor) -> None:
     low, high = x.chunk(2, -1)
     from_high = high * sin_low
@@ -204,6 +225,31 @@ def block_scores(
     return torch.zeros(blocks, device=keys.device).scatter_reduce_(0, unit_to_block, per_unit, "amax")
 
 
+def layer_scores(
+    alive: Tensor,
+    layers: Sequence[tuple[Tensor, Tensor]],
+    blocks: int,
+    block_size: int,
+    scale: float,
+    aggregate: Aggregate,
+    unit_size: int = 1,
+) -> Tensor:
+    """`block_scores` in prefill by one or two layers over the same tokens.
+
+    Args:
+        alive: ascending positions of the tokens, int64 `[tokens]`, in whole blocks.
+        layers: queries `[q_heads, window, head_dim]` and keys `[kv_heads, units, head_dim]` of each.
+        blocks: of the prompt, of `block_size` tokens each.
+
+    Returns:
+        `[layers, blocks]` fp32; 0 for blocks that are gone.
+    """
+    owner = alive[::unit_size] // block_size
+    return torch.stack(
+        [block_scores(*layer, owner, blocks, scale, aggregate, unit_size, len(alive)) for layer in layers]
+    )
+
+
 def _hidden(
     group: int, window: int, units: int, unit_size: int, tokens: int | None, device: torch.device
 ) -> Tensor | None:
@@ -249,7 +295,7 @@ def choose_blocks(
     carry: float,
     ahead: float,
     behind: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """A prune step's choice among blocks from their scores by two layers.
 
     A block counts as the better of the two, as what its neighbours lend it (`spread`; those kept by force lend nothing)
@@ -264,7 +310,8 @@ def choose_blocks(
         size, tokens: of a block, and of the prompt, whose last block may be partial.
 
     Returns:
-        Ascending ids of the blocks kept, int64 `[budget]`; the positions in them, int64; what each block counts as,
+        Ascending ids of the blocks kept, int64 `[budget]`; the positions in them, int64; where those are among the
+        positions of the blocks in `alive`, int64; what each block counts as,
         fp32 `[blocks]`, NaN for those that were gone; the next step's `best`, whose values for blocks that are gone
         mean nothing; and the lowest value kept, infinite where forced blocks alone are, fp32 scalar.
     """
@@ -275,10 +322,11 @@ def choose_blocks(
     marked = marks[alive]
     ranked = now[alive].masked_fill(marked == LAST, -torch.inf).masked_fill_(marked == FORCED, torch.inf)
     order = torch.sort(ranked, descending=True, stable=True)
-    kept = alive[order.indices[:budget].sort().values]
-    positions = (kept[:, None] * size + torch.arange(size, device=kept.device)).flatten()
-    missing = len(first) * size - tokens
-    return kept, positions[: len(positions) - missing], scores, now, order.values[budget - 1]
+    chosen = order.indices[:budget].sort().values
+    kept, inside = alive[chosen], torch.arange(size, device=chosen.device)
+    count = budget * size - (len(first) * size - tokens)
+    positions, rows = ((each[:, None] * size + inside).flatten()[:count] for each in (kept, chosen))
+    return kept, positions, rows, scores, now, order.values[budget - 1]
 
 
 def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -41,7 +41,7 @@ def test_every_kernel_is_compiled(capability: int) -> None:
     assert names == {
         "rms_norm", "rope", "swiglu", "unit_keys", "block_mass", "block_score", "decode_split", "decode_merge",
         "sparse",
-        "row_append", "row_split", "row_merge", "choose_blocks", "take_rows", "load_blocks",
+        "row_append", "row_split", "row_merge", "choose_blocks", "take_rows", "load_blocks", "rotate_scoring",
     }  # fmt: skip
 
 

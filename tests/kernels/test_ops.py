@@ -78,6 +78,10 @@ def test_every_operation_has_a_kernel_of_the_same_result(draw: Draw) -> None:
         "choose_blocks": (
             draw(9).abs(), draw(9).abs(), draw(9).abs(), torch.arange(9), marks, 5, 4, 34, 1.0, 0.7, 0.3,
         ),
+        "layer_scores": (torch.arange(40), [(draw(4, 3, 32), draw(2, 40, 32)) for _ in range(2)], 3, 16, 0.2, "max"),
+        "rotate_scoring": (
+            draw(5, 1, 32), draw(5, 32), draw(5, 32), draw(3, 2, 32), draw(3, 2, 32), draw(3, 32), draw(3, 32),
+        ),
         "take_rows": (draw(1, 6, 32), draw(1, 6, 8), draw(1, 6, 8), torch.tensor([1, 2, 5])),
         "load_blocks": (draw(2, 2, 48, 32), (), [blocks], [blocks.addresses], ((1, 0), (2, 3))),
         "append_rotated": (draw(4, 32), draw(2, 32), draw(2, 32), angles[0], angles[1], store, row),
@@ -258,6 +262,10 @@ EVERY_OPERATION: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "decode_attention": (ops.decode_attention, ((4, 32), (2, 40, 32), (2, 40, 32), 0.2)),
     "choose_blocks": (
         ops.choose_blocks, ((9,), (9,), (9,), (9,), (9,), 5, 4, 34, 1.0, 0.7, 0.3)
+    ),
+    "layer_scores": (ops.layer_scores, ((40,), [], 3, 16, 0.2, "max")),
+    "rotate_scoring": (
+        ops.rotate_scoring, ((5, 1, 32), (5, 32), (5, 32), (3, 2, 32), (3, 2, 32), (3, 32), (3, 32))
     ),
     "take_rows": (ops.take_rows, ((1, 6, 32), (1, 6, 8), (1, 6, 8), (3,))),
     "load_blocks": (ops.load_blocks, ((2, 2, 48, 32), [], [], [], [])),
