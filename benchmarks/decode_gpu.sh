@@ -1,16 +1,12 @@
 #!/usr/bin/env bash
 # Decoding on one GPU, in under ten minutes: tests of graphs, milliseconds a token over the roofline, end to end.
 #
-#   benchmarks/decode_gpu.sh OUT [PARTS]
-#
-# PARTS is a regular expression of the parts to run, all by default. Exchanges of the working set and the launches of a
-# selection alone, in under two minutes: '^(tests|swaps|selection)$'.
+#   benchmarks/decode_gpu.sh OUT
 #
 # Needs what benchmarks/gpu.sh needs. Each part has its own time limit and writes its own JSON into OUT, so a part that
 # fails costs only itself.
 set -uo pipefail
 out=$1
-parts=${2:-.}
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 export PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
@@ -20,7 +16,6 @@ failed=0
 part() { # name, seconds, command...
   local name=$1 limit=$2
   shift 2
-  [[ $name =~ $parts ]] || return 0
   echo "== $name ($(date +%T))"
   if ! timeout "$limit" "$@" >"$out/$name.log" 2>&1; then
     failed=1
@@ -32,13 +27,7 @@ part() { # name, seconds, command...
 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
 part tests 80 "$python" -m pytest tests/engine/test_graphs.py tests/kernels/test_kept_attention.py \
   tests/kernels/test_choose_blocks.py tests/kernels/test_gpu.py::test_attention_over_what_a_row_names \
-  tests/kernels/test_gpu.py::test_the_choice_among_many_blocks tests/kernels/test_load_blocks.py \
-  tests/kernels/test_gpu.py::test_a_prune_step_is_few_launches tests/kernels/test_rotate_scoring.py \
-  tests/cache/test_gpu.py -q -p no:cacheprovider --durations=3
-part swaps 45 "$python" -m benchmarks.decode_roofline --tokens 32768 --variants balanced,managed \
-  --json "$out/decode_swaps.json"
-part selection 40 "$python" -m sliminfer bench --shape llama-3.1-8b --lengths 8192,32768 --preset balanced --rounds 3 \
-  --new-tokens 2 --json "$out/selection.json"
+  tests/kernels/test_gpu.py::test_the_choice_among_many_blocks -q -p no:cacheprovider --durations=3
 part small 60 "$python" -m benchmarks.decode_roofline --shape qwen2.5-1.5b --tokens 8192 --json "$out/decode_1_5b.json"
 part large 120 "$python" -m benchmarks.decode_roofline --tokens 8192,32768 --json "$out/decode_8b.json"
 part long 90 "$python" -m benchmarks.decode_roofline --tokens 131072 --variants full,balanced,stock --new-tokens 36 \

@@ -36,7 +36,6 @@ def choose_kernel(
     scores_ptr,
     kept_ptr,
     positions_ptr,
-    rows_ptr,
     lowest_ptr,
     alive,
     blocks,
@@ -87,9 +86,7 @@ def choose_kernel(
     tl.store(kept_ptr + place, block.to(tl.int64), mask=kept)
     for offset in range(SIZE):
         position = block * SIZE + offset
-        inside = kept & (position < tokens)
-        tl.store(positions_ptr + place * SIZE + offset, position.to(tl.int64), mask=inside)
-        tl.store(rows_ptr + place * SIZE + offset, (index * SIZE + offset).to(tl.int64), mask=inside)
+        tl.store(positions_ptr + place * SIZE + offset, position.to(tl.int64), mask=kept & (position < tokens))
     tl.store(lowest_ptr, (lowest - 2).to(tl.float32, bitcast=True))
 
 
@@ -118,19 +115,18 @@ def choose_blocks(
     carry: float,
     ahead: float,
     behind: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """`reference.choose_blocks` on the device of `first`."""
     blocks = len(first)
     if blocks > MOST_BLOCKS:
         raise ValueError(f"choose_blocks takes {MOST_BLOCKS} blocks at most.")
     kept = torch.empty(budget, dtype=torch.int64, device=first.device)
     positions = torch.empty(budget * size - (blocks * size - tokens), dtype=torch.int64, device=first.device)
-    rows = torch.empty_like(positions)
     new_best, scores = torch.empty_like(first), torch.empty_like(first)
     lowest = torch.empty((), device=first.device)
     config = launch_config(blocks, size, 15 if ahead or behind else 0)
     choose_kernel[(1,)](
-        first, second, best, alive, marks, new_best, scores, kept, positions, rows, lowest,
+        first, second, best, alive, marks, new_best, scores, kept, positions, lowest,
         len(alive), blocks, budget, tokens, carry, ahead, behind, **config,
     )  # fmt: skip
-    return kept, positions, rows, scores, new_best, lowest
+    return kept, positions, scores, new_best, lowest

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from sliminfer.cache.host_blocks import HostBlocks
 from sliminfer.errors import SlimError
 from sliminfer.ops import dispatch as ops
-from sliminfer.ops import reference
-
-# A point in what a CUDA device was given; other engines need none.
-Mark: TypeAlias = torch.cuda.Event | None
 
 
 class CopyError(SlimError):
@@ -30,7 +24,7 @@ class CopyError(SlimError):
 
 
 class Copy(Protocol):
-    """One block's transfer: `nbytes` to count, `run` to do it on the stream that is current."""
+    """A transfer: `nbytes` to count, `run` to do it on the stream that is current."""
 
     @property
     def nbytes(self) -> int: ...
@@ -54,24 +48,19 @@ class TensorCopy:
 
 
 @dataclass(frozen=True)
-class BlockLoads:
-    """Blocks from the host into slots of several layers' buffers, (block, slot) each, the same in all layers.
+class BlocksCopy:
+    """Blocks of one layer from the host into slots of its buffer, see `ops.reference.load_blocks`."""
 
-    One launch where the device can read the host's memory, a copy for each block and layer elsewhere.
-    """
-
-    stores: tuple[Tensor, ...]
-    hosts: tuple[HostBlocks, ...]
+    store: Tensor
+    spans: tuple[Tensor, ...]
     loads: tuple[tuple[int, int], ...]
 
     @property
     def nbytes(self) -> int:
-        return len(self.loads) * sum(host[0].nbytes for host in self.hosts)
+        return len(self.loads) * self.spans[0][0].nbytes
 
     def run(self) -> None:
-        load = ops.load_blocks if all(host.reachable for host in self.hosts) else reference.load_blocks
-        addresses = [host.addresses for host in self.hosts]
-        load(self.stores[0], self.stores[1:], self.hosts, addresses, self.loads)
+        ops.load_blocks(self.store, self.spans, self.loads)
 
 
 @dataclass(frozen=True)
@@ -101,16 +90,11 @@ class CopyStats:
 class CopyEngine(Protocol):
     """Moves blocks in the order submitted.
 
-    A copy may run at any time after everything the compute was given before `submit`, or before the `mark` that is
-    passed to it, and its bytes may be read by whatever the compute is given after `wait`. Engines raise CopyError
-    where a copy fails.
+    A copy may run at any time after everything the compute was given before `submit`, and its bytes may be
+    read by whatever the compute is given after `wait`. Engines raise CopyError where a copy fails.
     """
 
-    def mark(self) -> Mark:
-        """What the compute was given so far, for `submit`."""
-        ...
-
-    def submit(self, copies: Sequence[Copy], after: Mark = None) -> int:
+    def submit(self, copies: Sequence[Copy]) -> int:
         """Start `copies` and return a ticket for them."""
         ...
 

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import torch
 
-from sliminfer.cache.copies import Copy, CopyEngine, CopyError, CopyStats, Mark
+from sliminfer.cache.copies import Copy, CopyEngine, CopyError, CopyStats
 
 
 class SyncCopyEngine:
@@ -18,11 +18,7 @@ class SyncCopyEngine:
         self._nbytes = 0
         self._seconds = 0.0
 
-    def mark(self) -> Mark:
-        """What was given has been done."""
-        return None
-
-    def submit(self, copies: Sequence[Copy], after: Mark = None) -> int:
+    def submit(self, copies: Sequence[Copy]) -> int:
         start = perf_counter()
         try:
             for copy in copies:
@@ -53,16 +49,13 @@ class OnDemandEngine:
 
     def __init__(self, inner: CopyEngine) -> None:
         self._inner = inner
-        self._held: dict[int, tuple[Sequence[Copy], Mark]] = {}
+        self._held: dict[int, Sequence[Copy]] = {}
         self._started: dict[int, int] = {}
         self._tickets = 0
 
-    def mark(self) -> Mark:
-        return self._inner.mark()
-
-    def submit(self, copies: Sequence[Copy], after: Mark = None) -> int:
+    def submit(self, copies: Sequence[Copy]) -> int:
         self._tickets += 1
-        self._held[self._tickets] = copies, after
+        self._held[self._tickets] = copies
         return self._tickets
 
     def poll(self, ticket: int) -> bool:
@@ -70,7 +63,7 @@ class OnDemandEngine:
 
     def wait(self, ticket: int) -> None:
         for earlier in [held for held in self._held if held <= ticket]:
-            self._started[earlier] = self._inner.submit(*self._held.pop(earlier))
+            self._started[earlier] = self._inner.submit(self._held.pop(earlier))
         self._inner.wait(self._started[ticket])
 
     def stats(self) -> CopyStats:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sliminfer.cache.copies import Copy, CopyError, CopyStats, Mark
+from sliminfer.cache.copies import Copy, CopyError, CopyStats
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class CudaCopyEngine:
     """Copies on a stream of their own; the host never waits for them, except in `close`.
 
     Order is kept by events, not by `record_stream`: the side stream starts a batch after what the compute
-    stream had been given before `submit`, or before its `mark`, so no slot is overwritten before its last read,
-    and the compute stream passes `wait` after the batch. Tensors of a batch are held until it is done, so the
-    allocator cannot give their memory away. Copies from pageable memory are right as well, but not asynchronous.
+    stream had been given before `submit`, so no slot is overwritten before its last read, and the compute
+    stream passes `wait` after the batch. Tensors of a batch are held until it is done, so the allocator
+    cannot give their memory away. Copies from pageable memory are right as well, but not asynchronous.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -40,15 +40,10 @@ class CudaCopyEngine:
         self._transfer_s = 0.0
         self._stall_s = 0.0
 
-    def mark(self) -> torch.cuda.Event:
-        event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(self._device))
-        return event
-
-    def submit(self, copies: Sequence[Copy], after: Mark = None) -> int:
+    def submit(self, copies: Sequence[Copy]) -> int:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         try:
-            self._stream.wait_event(after or self.mark())
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
             with torch.cuda.stream(self._stream):
                 start.record()
                 for copy in copies:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin
 
-from sliminfer.cache.copies import CopyEngine, TensorCopy
-from sliminfer.cache.host_blocks import HostBlocks
+from sliminfer.cache.copies import BlocksCopy, CopyEngine, TensorCopy
 from sliminfer.cache.kept import Kept
 from sliminfer.errors import ConfigError
 
@@ -212,7 +211,10 @@ class SlotLayer(RaggedLayer):
         self.engine = engine
         self.logical_length = logical_length
         self.units: Tensor | None = None
-        self.host = HostBlocks(host, source, block_size)
+        _, heads, _, width = source.shape
+        # Copies to the host may run after the request's inference mode ended: no inference tensors here either.
+        with torch.inference_mode(False):
+            self._host = [span.view(source.dtype).view(-1, 2, heads, block_size, width) for span in host]
         self._host_tokens = prompt.length
         self._pending: int | None = None
         self._source: Tensor | None = source
@@ -230,13 +232,12 @@ class SlotLayer(RaggedLayer):
         self.settle()
         return super().update(key_states, value_states)
 
-    def make_room(self, tokens: int) -> Tensor:
-        self.settle()  # what is on its way goes into the buffer that is there now
-        return super().make_room(tokens)
-
-    def expect(self, ticket: int) -> None:
-        """Blocks of the engine's `ticket` are on their way into slots; whoever reads them next waits for them."""
-        self._pending = ticket
+    def load(self, loads: Sequence[tuple[int, int]]) -> int:
+        """Start to copy blocks into slots, (block, slot) each; returns the bytes. `update` waits for them."""
+        assert self.store is not None
+        copy = BlocksCopy(self.store, tuple(self._host), tuple(loads))
+        self._pending = self.engine.submit([copy])
+        return copy.nbytes
 
     def settle(self) -> None:
         """Let the compute go on only when every load has arrived."""
@@ -249,14 +250,21 @@ class SlotLayer(RaggedLayer):
         if self._source is not None and self.engine.poll(self._offload):
             self._source = None
 
+    def host_block(self, block: int) -> Tensor:
+        """The host's copy of `block` [2, kv_heads, block_size, head_dim]."""
+        for span in self._host:
+            if block < len(span):
+                return span[block]
+            block -= len(span)
+        raise IndexError(block)
+
     def get_seq_length(self) -> int:
         """The logical length: prompt tokens this layer stands for, and the tail."""
         return self.logical_length + self.length - self.prompt_length if self.kept is None else self.kept.seen
 
     def reset(self) -> None:
         super().reset()
-        self._source, self.units, self._pending = None, None, None
-        self.host.let_go()
+        self._host, self._source, self.units, self._pending = [], None, None, None
 
     def bytes(self) -> LayerBytes:
         held = super().bytes()
@@ -266,7 +274,7 @@ class SlotLayer(RaggedLayer):
             units=0 if self.units is None else self.units.nbytes,
             slack=held.slack,
             transit=0 if self._source is None else self._source.nbytes,
-            host=self.host.nbytes,
+            host=sum(span.nbytes for span in self._host),
         )
 
     def _offload_copies(self, source: Tensor, tokens: int) -> list[TensorCopy]:
@@ -274,7 +282,7 @@ class SlotLayer(RaggedLayer):
         whole = tokens // size
         copies = []
         first = 0
-        for span in self.host.spans:
+        for span in self._host:
             count = min(len(span), whole - first)
             if count > 0:
                 part = source[:, :, first * size : (first + count) * size]
@@ -283,6 +291,6 @@ class SlotLayer(RaggedLayer):
             first += len(span)
         if whole * size < tokens:
             copies.append(
-                TensorCopy(self.host[whole][:, :, : tokens % size], source[:, :, whole * size : tokens])
+                TensorCopy(self.host_block(whole)[:, :, : tokens % size], source[:, :, whole * size : tokens])
             )
         return copies

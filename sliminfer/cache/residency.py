@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sliminfer.cache.copies import BlockLoads, CopyEngine, Mark
-from sliminfer.cache.late import Late
+from sliminfer.cache.copies import CopyEngine
 from sliminfer.cache.layers import RaggedLayer, SlotLayer
 from sliminfer.cache.planner import Planner
 from sliminfer.cache.pools import HostLease
@@ -50,10 +49,9 @@ class ManagedStage:
     """The working set of one stage in decode.
 
     A look at the working set takes two steps: `observe` scores the blocks for the query of one step, and
-    `advance`, before the next, exchanges blocks and starts the copies. They take effect in that step whether they
-    were quick or late, because the stage's layers wait for them before they attend; the layers before them compute
-    in the meantime. So no timing can change a token, nor how long before the next step `advance` is called: where
-    the host is ahead of the device, after the stage's last read in the step under way (`passed`).
+    `advance`, at the start of the next, exchanges blocks and starts the copies. They take effect in that
+    step whether they were quick or late, because each layer waits for its own before it attends; the layers
+    before it compute in the meantime. So no timing can change a token.
     """
 
     def __init__(
@@ -71,9 +69,7 @@ class ManagedStage:
         self.scorer = scorer
         self.planner = Planner(scorer(query).tolist(), survivors.slots(config.active), survivors.pinned, config.gamma)
         self.layers: list[SlotLayer] = []
-        self._scores: Late | None = None
-        self._engines: dict[CopyEngine, list[SlotLayer]] = {}
-        self._marks: dict[CopyEngine, Mark] = {}
+        self._scores: Tensor | None = None
         self._key_positions: Tensor | None = None
 
     def place(self, prompt: Sequence[RaggedLayer], lease: HostLease, engines: Sequence[CopyEngine]) -> list[SlotLayer]:
@@ -86,37 +82,32 @@ class ManagedStage:
                 layer, order.to(layer.device), self.survivors.block_size, host, engine, len(self.survivors.positions)
             )
             self.layers.append(placed)
-            self._engines.setdefault(engine, []).append(placed)
         self.layers[0].units = self.scorer.units
         return self.layers
 
     def observe(self, query: Tensor) -> None:
         """Score the blocks for the current step's query [q_heads, tokens, head_dim]."""
-        self._scores = Late(self.scorer(query))
-
-    def passed(self) -> None:
-        """The step under way has read the slots for the last time: what `advance` brings may come from here on."""
-        if self._scores is not None:
-            self._marks = {engine: engine.mark() for engine in self._engines}
+        self._scores = self.scorer(query)
 
     def advance(self, step: int) -> Refresh | None:
-        """Act on the scores of the step before `step`, if any are there that were not acted on."""
+        """Act on the scores of the step before, if any; called after `settle`, before `step` runs."""
         if self._scores is None:
             return None
-        self._settle()
-        scores, self._scores = self._scores.read().tolist(), None
+        # The sampled token has been read since these scores were queued, so reading them waits for nothing.
+        scores, self._scores = self._scores.tolist(), None
         swap = self.planner.plan(scores)
         nbytes = 0
         if swap.loads:
-            nbytes = sum(self._load(engine, swap.loads) for engine in self._engines)
+            nbytes = sum(layer.load(swap.loads) for layer in self.layers)
             self._key_positions = None
-        self._marks = {}
         return Refresh(step, self.stage.index, tuple(scores), swap.overlap, swap.loads, swap.frees, nbytes)
 
-    def let_go(self) -> None:
-        """Drop what the layers held for copies that are done."""
+    def settle(self) -> None:
+        """Confirm all loads: every layer waits for what it has not waited for yet."""
         for layer in self.layers:
+            layer.settle()
             layer.let_go()
+        self.planner.loaded()
 
     def key_positions(self) -> Tensor:
         """Original position of each resident prompt token, in the order of the slots, int64 [resident]."""
@@ -125,25 +116,6 @@ class ManagedStage:
             held = [positions[token] for token in self._resident_tokens()]
             self._key_positions = torch.tensor(held, device=self.layers[0].device)
         return self._key_positions
-
-    def _load(self, engine: CopyEngine, loads: tuple[tuple[int, int], ...]) -> int:
-        """Start to bring (block, slot) each into all layers of `engine`; returns the bytes."""
-        layers = self._engines[engine]
-        copy = BlockLoads(
-            tuple(layer.store for layer in layers if layer.store is not None),
-            tuple(layer.host for layer in layers),
-            loads,
-        )
-        ticket = engine.submit([copy], self._marks.get(engine))
-        for layer in layers:
-            layer.expect(ticket)
-        return copy.nbytes
-
-    def _settle(self) -> None:
-        """Confirm all loads: every layer waits for what it has not waited for yet."""
-        for layer in self.layers:
-            layer.settle()
-        self.planner.loaded()
 
     def _resident_tokens(self) -> list[int]:
         return [token for block in self.planner.order for token in range(*self.survivors.span(block))]

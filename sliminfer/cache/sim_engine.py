@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sliminfer.cache.copies import Copy, CopyError, CopyStats, Mark
+from sliminfer.cache.copies import Copy, CopyError, CopyStats
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,7 @@ class SimCopyEngine:
         self._transfer_s = 0.0
         self._stall_s = 0.0
 
-    def mark(self) -> Mark:
-        """The clock goes on only when told to: what was given has been done."""
-        return None
-
-    def submit(self, copies: Sequence[Copy], after: Mark = None) -> int:
+    def submit(self, copies: Sequence[Copy]) -> int:
         nbytes = sum(copy.nbytes for copy in copies)
         seconds = self.link.seconds(nbytes)
         self._idle_at = max(self.clock.now, self._idle_at) + seconds

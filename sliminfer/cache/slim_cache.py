@@ -200,16 +200,15 @@ class SlimCache(Cache):
         """A decode step is about to run: act on what the last one's query asked for."""
         self._note_costs()
         self.step += 1
-        for managed in self._managed.values():
-            managed.let_go()
-        self._advance(self.step)
-
-    def plan_ahead(self) -> None:
-        """Act now on what the step under way asks for in the next one, whose `begin_step` has less to do then.
-
-        For a host that is ahead of the device: it waits for the scores, while the device goes on.
-        """
-        self._advance(self.step + 1)
+        try:
+            for managed in self._managed.values():
+                managed.settle()
+                refresh = managed.advance(self.step)
+                if refresh is not None:
+                    self._events.append(refresh)
+        except CopyError:
+            self.close()
+            raise
 
     @property
     def swaps(self) -> bool:
@@ -217,13 +216,7 @@ class SlimCache(Cache):
         return bool(self._managed)
 
     def settle(self, layers: range) -> None:
-        """Let the compute go on to `layers` only when the blocks that are on their way to them have arrived.
-
-        For steps that run part by part; the parts before have been given to the device.
-        """
-        for managed in self._managed.values():
-            if managed.stage.end <= layers.start:
-                managed.passed()
+        """Let the compute go on to `layers` only when the blocks that are on their way to them have arrived."""
         try:
             for layer in self.layers[layers.start : layers.stop]:
                 layer.settle()
@@ -354,16 +347,6 @@ class SlimCache(Cache):
     def _active(self) -> float | int:
         assert self.config.active is not None
         return self.config.active
-
-    def _advance(self, step: int) -> None:
-        try:
-            for managed in self._managed.values():
-                refresh = managed.advance(step)
-                if refresh is not None:
-                    self._events.append(refresh)
-        except CopyError:
-            self.close()
-            raise
 
     def _engine(self, device: torch.device) -> CopyEngine:
         if device not in self._engines:

@@ -94,7 +94,7 @@ def measured(events: Iterable[CacheEvent], token_at: Sequence[float]) -> Timelin
 def replay(events: Iterable[CacheEvent], steps: int, layer_s: float, link: Link) -> Timeline:
     """The timeline as it would be over `link`, with every layer computing for `layer_s` seconds.
 
-    The same plan is played through `SimCopyEngine`: each stage waits for its own blocks, the layers before
+    The same plan is played through `SimCopyEngine`: each layer waits for its own blocks, the layers before
     it compute meanwhile. No timing can change a token, so no model has to run again.
 
     Args:
@@ -110,7 +110,7 @@ def replay(events: Iterable[CacheEvent], steps: int, layer_s: float, link: Link)
     engine = SimCopyEngine(clock, link)
     for stage in placed.values():
         if stage.host_bytes:
-            engine.submit([_Bytes(stage.tokens * stage.token_bytes)])
+            _submit(engine, stage, stage.tokens * stage.token_bytes)
     step_s, transfer_s, stall_s = np.zeros(steps + 1), np.zeros(steps + 1), np.zeros(steps + 1)
     transfer_s[0] = engine.stats().transfer_s
     layers = max((stage.end_layer for stage in placed.values()), default=0)
@@ -118,7 +118,7 @@ def replay(events: Iterable[CacheEvent], steps: int, layer_s: float, link: Link)
         start, before = clock.now, engine.stats()
         tickets: dict[int, int] = {}
         for refresh in asked.get(step, ()):
-            tickets[placed[refresh.stage].first_layer] = engine.submit([_Bytes(refresh.nbytes)])
+            tickets |= _submit(engine, placed[refresh.stage], refresh.nbytes)
         for layer in range(layers):
             if layer in tickets:
                 engine.wait(tickets[layer])
@@ -136,6 +136,11 @@ class _Bytes:
 
     def run(self) -> None:
         """Nothing to move."""
+
+
+def _submit(engine: SimCopyEngine, stage: StagePlaced, nbytes: int) -> dict[int, int]:
+    layers = range(stage.first_layer, stage.end_layer)
+    return {layer: engine.submit([_Bytes(nbytes // len(layers))]) for layer in layers}
 
 
 def _loads_by_step(events: Iterable[CacheEvent]) -> dict[int, list[Refresh]]:

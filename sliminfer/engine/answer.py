@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from sliminfer.cache import SlimCache
-from sliminfer.cache.late import Late
 from sliminfer.engine.graphs import DecodeGraphs, NoGraph
 from sliminfer.engine.loop import LayerLoop, exhaust
 from sliminfer.engine.meters import Stopwatch
@@ -85,38 +84,30 @@ def stepwise(
     """The ids that follow `token` in the answer that `cache` holds; tokens are sampled where the model is.
 
     The host reads an id while the step behind it runs already. Where the answer ends, that step's work is forgotten:
-    the cache has read the tokens before the last that was taken. With working sets each step is waited for, as none
-    may be begun that is forgotten: their exchange is planned, and begins, while the step that asks for it still runs.
+    the cache has read the tokens before the last that was taken. With working sets, whose exchange is planned by
+    what the last step read, each step is waited for.
     """
     sequence.place()
     step = steps.step
     place = torch.tensor([sequence.seen], device=sequence.kept[0].positions.device)
     step.begin(cache.layers, int(sequence.rotary(place)), token, most)
     ahead, taken = (0 if cache.swaps else 1), 0
-    waiting: deque[Late] = deque()
-
-    def before(layers: range) -> None:
-        for part in step.parts:
-            if part.stop == layers.start:
-                _show_queries(cache, step.queries, part)
-        cache.settle(layers)
-
+    waiting: deque[_Late] = deque()
     try:
         for _ in range(most):
             cache.begin_step()
-            steps.run(before if cache.swaps else lambda layers: None)
+            steps.run(cache.settle)
             if cache.swaps:
-                _show_queries(cache, step.queries, step.parts[-1])
+                _show_queries(cache, step.queries)
             chosen = sampler.choose(step.logits)
             step.ids.copy_(chosen.view(1, 1))
-            waiting.append(Late(chosen))
-            cache.plan_ahead()
+            waiting.append(_Late(chosen))
             if len(waiting) > ahead:
                 taken += 1
-                yield int(waiting.popleft().read())
+                yield waiting.popleft().read()
         for late in waiting:
             taken += 1
-            yield int(late.read())
+            yield late.read()
     finally:
         step.table.let_go()
         if taken and not cache.closed:
@@ -126,8 +117,25 @@ def stepwise(
             sequence.end()
 
 
-def _show_queries(cache: SlimCache, queries: list[Tensor], layers: range) -> None:
-    """Show the cache what `layers`, which were given to the device, asked for, where it wants to know."""
-    for layer in layers:
+def _show_queries(cache: SlimCache, queries: list[Tensor]) -> None:
+    for layer, query in enumerate(queries):
         if cache.wants_query(layer):
-            cache.observe_query(layer, queries[layer][:, None])
+            cache.observe_query(layer, query[:, None])
+
+
+class _Late:
+    """A token id on its way to the host."""
+
+    def __init__(self, chosen: Tensor) -> None:
+        self._host, self._arrived = chosen, None
+        if chosen.is_cuda:
+            self._host = torch.empty(1, dtype=chosen.dtype, pin_memory=True)
+            self._host.copy_(chosen, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record(torch.cuda.current_stream(chosen.device))
+
+    def read(self) -> int:
+        """The id, once it is there."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return int(self._host)

@@ -85,9 +85,7 @@ class Prefill:
             selection = self._select(selector, index, call.steps[index])
             if selection is None:
                 return None
-            kept = selection.rows
-            if kept is None:
-                kept = torch.searchsorted(call.rows.positions, selection.kept)
+            kept = torch.searchsorted(call.rows.positions, selection.kept)
             self.stack.keep_tails(call, index, selection.kept)
             if not selector.revives and self.beside is None:
                 call.rows = call.rows.at(kept, selection.kept)
@@ -109,13 +107,10 @@ class Prefill:
         call, scorers = self.call, self.call.scorers[index]
         alive = call.rows.positions
         read = [] if scorers.before is None else [self.stack.has_run(call, scorers.before, alive)]
-        together = None
         if scorers.own:
-            if scorers.before is not None:
-                together = self.stack.together(call, scorers.before, index, read[0])
             read.append(self.stack.about_to_run(call, index))
         behind = tuple(self.stack.has_run(call, layer, alive) for layer in call.behind[index])
-        view = PruneView(step, self.sequence.prompt, alive, tuple(read), behind, together)
+        view = PruneView(step, self.sequence.prompt, alive, tuple(read), behind)
         if self.call.look is not None:
             self.call.look(view)
         return view

@@ -21,7 +21,7 @@ from sliminfer.model.attention import check_attention, check_backend
 from sliminfer.model.families import rotary_switch, rotary_varies, sliding_window
 from sliminfer.model.fused import Attend, FusedLayer, fused_layers
 from sliminfer.model.layer_call import call_layer, rotary_kinds, rotary_tables
-from sliminfer.model.projection import Entering, project_keys, project_queries, project_scoring, turns_at_once
+from sliminfer.model.projection import project_keys, project_queries
 from sliminfer.model.recognise import family_of, find_decoder
 from sliminfer.ops.compat import attention_backend
 from sliminfer.ops.softmax import PLAIN, Softmax
@@ -250,35 +250,6 @@ class Stack:
         return Attention(
             lambda window: self.queries(index, rows, window), lambda: self.keys(index, rows), self.softmax(index)
         )
-
-    def together(
-        self, call: Call, before: int, index: int, ran: Attention
-    ) -> Callable[[int], list[tuple[Tensor, Tensor]]] | None:
-        """Queries and keys of layer `before`, which attended as `ran`, and of `index`, which is about to run.
-
-        None where they take as many launches as each by itself.
-        """
-        tail, rows = call.tails[before], call.rows
-        weights = [next(self.layers[each].parameters()).device for each in (before, index)]
-        here = {tail.hidden.device, rows.hidden.device, *weights}
-        alike = self._kind[before] == self._kind[index] and len(here) == 1
-        fused = self.fused[before] is not None and self.fused[index] is not None
-        if not (alike and fused and turns_at_once(self.family, rows.hidden, "rotate_scoring")):
-            return None
-
-        def read(window: int) -> list[tuple[Tensor, Tensor]]:
-            last = tail.between(slice(-window, None))
-            if len(last) > len(rows):
-                own = self.about_to_run(call, index)
-                return [(each.queries(window), each.keys()) for each in (ran, own)]
-            first, second, keys = project_scoring(
-                Entering(self.layers[before], last.hidden, *self.table(before, last)),
-                Entering(self.layers[index], rows.hidden, *self.table(index, rows)),
-                self.family,
-            )
-            return [(first, ran.keys()), (second, keys)]
-
-        return read
 
     def observe(self, call: Call, index: int) -> None:
         """Show the cache the last queries that layer `index` is about to use, if it asks for them."""

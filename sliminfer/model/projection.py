@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from sliminfer.model.families import FAMILIES
 from sliminfer.model.families.base import Family
 from sliminfer.model.fused import is_known_norm
-from sliminfer.ops.dispatch import apply_rope, rms_norm, rotate_scoring, runs_triton
+from sliminfer.ops.dispatch import apply_rope, rms_norm, runs_triton
 from sliminfer.ops.linear import is_plain
 
 
@@ -40,12 +39,20 @@ def project_queries(
     """
     attention: Any = layer.self_attn
     family = FAMILIES[attention.config.model_type] if family is None else family
-    flat = _query_columns(attention, family, _normed(layer, family, hidden))
+    states = _normed(layer, family, hidden)
+    if hasattr(attention, "qkv_proj"):
+        flat = _columns(attention.qkv_proj, states, 0, attention.config.num_attention_heads * attention.head_dim)
+    else:
+        flat = attention.q_proj(states)
+    if family.gated_queries:
+        heads = flat.unflatten(-1, (-1, 2 * attention.head_dim))
+        flat = heads[..., : attention.head_dim].flatten(-2)
     queries = _heads(attention, family, flat, family.query_norm, cos, sin)
     if family.temperature is not None and positions is not None:
         heat = family.temperature(attention, positions).to(queries)
         queries = queries * heat[:, None]
-    return _scaled(attention, queries)
+    scale = attention.scaling * math.sqrt(attention.head_dim)
+    return queries if math.isclose(scale, 1.0, rel_tol=1e-6) else queries * scale
 
 
 def project_keys(
@@ -54,74 +61,14 @@ def project_keys(
     """Keys after RoPE of hidden states entering `layer` [kv_heads, tokens, head_dim]; see `project_queries`."""
     attention: Any = layer.self_attn
     family = FAMILIES[attention.config.model_type] if family is None else family
-    flat = _key_columns(attention, _normed(layer, family, hidden))
-    return _heads(attention, family, flat, family.key_norm, cos, sin)
-
-
-@dataclass(frozen=True)
-class Entering:
-    """Hidden states [1, tokens, hidden] that enter `layer`, with their rotary tables [1, tokens, rotary_dim]."""
-
-    layer: nn.Module
-    hidden: Tensor
-    cos: Tensor
-    sin: Tensor
-
-
-def project_scoring(before: Entering, own: Entering, family: Family) -> tuple[Tensor, Tensor, Tensor]:
-    """What a prune step scores with, where `turns_at_once`: queries of two layers, and keys of the second, after RoPE.
-
-    As `project_queries` and `project_keys` give them, in fewer launches: one norm of what enters the second layer,
-    and one rotation of all.
-
-    Args:
-        before: the last tokens on their way into the layer that has run.
-        own: all tokens on their way into the layer that is about to run; its queries are of as many of the last.
-
-    Returns:
-        Queries of both `[heads, asking, head_dim]`, keys `[kv_heads, tokens, head_dim]`.
-    """
-    ran: Any = before.layer.self_attn
-    due: Any = own.layer.self_attn
-    earlier = _query_columns(ran, family, _normed(before.layer, family, before.hidden))
-    states = _normed(own.layer, family, own.hidden)
-    last = states[:, states.shape[1] - before.hidden.shape[1] :]
-    first = _by_head(ran, family, earlier, family.query_norm)[0]
-    second = _by_head(due, family, _query_columns(due, family, last), family.query_norm)[0]
-    keys = _by_head(due, family, _key_columns(due, states), family.key_norm)[0]
-    rotate_scoring(keys, own.cos[0], own.sin[0], second, first, before.cos[0], before.sin[0])
-    return _scaled(ran, first.transpose(0, 1)), _scaled(due, second.transpose(0, 1)), keys.transpose(0, 1)
-
-
-def turns_at_once(family: Family, states: Tensor, op: str = "apply_rope") -> bool:
-    """Whether queries and keys of this family are rotated by the launch `op`, over what a projection has just made."""
-    return family.fused is not None and runs_triton(op, states.device) and not torch.is_grad_enabled()
-
-
-def _query_columns(attention: Any, family: Family, states: Tensor) -> Tensor:
-    """Projected queries [1, tokens, heads * head_dim]."""
-    if hasattr(attention, "qkv_proj"):
-        width = attention.config.num_attention_heads * attention.head_dim
-        return _columns(attention.qkv_proj, states, 0, width)
-    flat: Tensor = attention.q_proj(states)
-    if family.gated_queries:
-        heads = flat.unflatten(-1, (-1, 2 * attention.head_dim))
-        flat = heads[..., : attention.head_dim].flatten(-2)
-    return flat
-
-
-def _key_columns(attention: Any, states: Tensor) -> Tensor:
-    """Projected keys [1, tokens, kv_heads * head_dim]."""
+    states = _normed(layer, family, hidden)
     if hasattr(attention, "qkv_proj"):
         start = attention.config.num_attention_heads * attention.head_dim
-        return _columns(attention.qkv_proj, states, start, attention.num_key_value_heads * attention.head_dim)
-    flat: Tensor = attention.k_proj(states)
-    return flat
-
-
-def _scaled(attention: Any, queries: Tensor) -> Tensor:
-    scale = attention.scaling * math.sqrt(attention.head_dim)
-    return queries if math.isclose(scale, 1.0, rel_tol=1e-6) else queries * scale
+        width = attention.num_key_value_heads * attention.head_dim
+        flat = _columns(attention.qkv_proj, states, start, width)
+    else:
+        flat = attention.k_proj(states)
+    return _heads(attention, family, flat, family.key_norm, cos, sin)
 
 
 def _normed(layer: nn.Module, family: Family, hidden: Tensor) -> Tensor:
@@ -133,6 +80,10 @@ def _normed(layer: nn.Module, family: Family, hidden: Tensor) -> Tensor:
         return rms_norm(hidden, norm.weight, norm.variance_epsilon)
     states: Tensor = norm(hidden)
     return states
+
+
+def _turns_at_once(family: Family, states: Tensor) -> bool:
+    return family.fused is not None and runs_triton("apply_rope", states.device) and not torch.is_grad_enabled()
 
 
 def _each_head(norm: nn.Module, heads: Tensor) -> Tensor:
@@ -153,23 +104,20 @@ def _columns(linear: Any, states: Tensor, start: int, width: int) -> Tensor:
     return F.linear(states, linear.weight[start : start + width], bias)
 
 
-def _by_head(attention: Any, family: Family, flat: Tensor, norm: str) -> Tensor:
-    """Projections [1, tokens, width] as heads [1, tokens, heads, head_dim], normed where that comes before rotation."""
+def _heads(attention: Any, family: Family, flat: Tensor, norm: str, cos: Tensor, sin: Tensor) -> Tensor:
+    """Projections [1, tokens, width] normed and rotated as the family does it, [heads, tokens, head_dim]."""
     place = family.normed if hasattr(attention, norm) else None
     if place == "width":
         flat = getattr(attention, norm)(flat)
     heads = flat.view(*flat.shape[:-1], -1, attention.head_dim)
-    return _each_head(getattr(attention, norm), heads) if place == "heads" else heads
-
-
-def _heads(attention: Any, family: Family, flat: Tensor, norm: str, cos: Tensor, sin: Tensor) -> Tensor:
-    """Projections [1, tokens, width] normed and rotated as the family does it, [heads, tokens, head_dim]."""
-    place = family.normed if hasattr(attention, norm) else None
-    states = _by_head(attention, family, flat, norm).transpose(1, 2)
+    if place == "heads":
+        heads = _each_head(getattr(attention, norm), heads)
+    states = heads.transpose(1, 2)
     if place == "rows":
         states = getattr(attention, norm)(states)
     cos, sin = cos.to(states.device), sin.to(states.device)
-    if family.rotates(attention) and turns_at_once(family, states):
+    if family.rotates(attention) and _turns_at_once(family, states):
+        # In one launch, over what a projection has just made.
         apply_rope(states[0].transpose(0, 1), states[0, :0].transpose(0, 1), cos[0], sin[0])
     elif family.rotates(attention):
         states = family.rotate(attention, states, cos, sin)

@@ -38,8 +38,6 @@ _KERNEL_FILES = {
     "block_scores": "block_scores",
     "decode_attention": "decode_attention",
     "sparse_attention": "sparse_attention",
-    "layer_scores": "block_scores",
-    "rotate_scoring": "rotate_scoring",
     "choose_blocks": "choose_blocks",
     "take_rows": "take_rows",
     "load_blocks": "load_blocks",
@@ -167,30 +165,6 @@ def block_scores(
     return scores
 
 
-def layer_scores(
-    alive: Tensor,
-    layers: Sequence[tuple[Tensor, Tensor]],
-    blocks: int,
-    block_size: int,
-    scale: float,
-    aggregate: Aggregate,
-    unit_size: int = 1,
-) -> Tensor:
-    """See `reference.layer_scores`."""
-    scores: Tensor = _run("layer_scores", alive, layers, blocks, block_size, scale, aggregate, unit_size)
-    return scores
-
-
-def rotate_scoring(
-    key: Tensor, cos: Tensor, sin: Tensor, own: Tensor, before: Tensor, before_cos: Tensor, before_sin: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """See `reference.rotate_scoring`."""
-    turned: tuple[Tensor, Tensor, Tensor] = _run(
-        "rotate_scoring", key, cos, sin, own, before, before_cos, before_sin
-    )
-    return turned
-
-
 def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
     """See `reference.decode_attention`."""
     out: Tensor = _run("decode_attention", query, keys, values, scale)
@@ -215,9 +189,9 @@ def choose_blocks(
     carry: float,
     ahead: float,
     behind: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See `reference.choose_blocks`."""
-    chosen: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor] = _run(
+    chosen: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = _run(
         "choose_blocks", first, second, best, alive, marks, budget, size, tokens, carry, ahead, behind
     )
     return chosen
@@ -229,15 +203,12 @@ def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[
     return taken
 
 
-def load_blocks(
-    store: Tensor,
-    others: Sequence[Tensor],
-    hosts: Sequence[Sequence[Tensor]],
-    addresses: Sequence[Tensor],
-    loads: Sequence[tuple[int, int]],
-) -> None:
-    """See `reference.load_blocks`; the kernel needs hosts that the device can reach."""
-    _run("load_blocks", store, others, hosts, addresses, loads)
+def load_blocks(store: Tensor, spans: Sequence[Tensor], loads: Sequence[tuple[int, int]]) -> Tensor:
+    """See `reference.load_blocks`."""
+    if store.is_cuda and not all(span.is_pinned() for span in spans):  # no kernel reads pageable memory
+        return reference.load_blocks(store, spans, loads)
+    loaded: Tensor = _run("load_blocks", store, spans, loads)
+    return loaded
 
 
 def append_rotated(

@@ -95,27 +95,6 @@ def apply_rope(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Te
     return query, key
 
 
-def rotate_scoring(
-    key: Tensor, cos: Tensor, sin: Tensor, own: Tensor, before: Tensor, before_cos: Tensor, before_sin: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotates in place, as `apply_rope`, what a prune step scores with: one layer's keys, two layers' queries.
-
-    Args:
-        key: `[tokens, kv_heads, head_dim]` with a dense last dimension, of the layer that is about to run.
-        cos, sin: `[tokens, rotary_dim]`.
-        own: its queries of the last `asking` tokens `[asking, q_heads, head_dim]`.
-        before: those of the layer that ran before, of the same form, with tables of their own `[asking, rotary_dim]`.
-
-    Returns:
-        `(key, own, before)`, the same tensors.
-    """
-    apply_rope(key, key[:, :0], cos, sin)
-    last = slice(len(cos) - len(own), None)
-    apply_rope(own, own[:, :0], cos[last], sin[last])
-    apply_rope(before, before[:, :0], before_cos, before_sin)
-    return key, own, before
-
-
 def _rotate(x: Tensor, cos: Tensor, sin_low: Tensor, sin_high: Tensor) -> None:
     low, high = x.chunk(2, -1)
     from_high = high * sin_low
@@ -225,31 +204,6 @@ def block_scores(
     return torch.zeros(blocks, device=keys.device).scatter_reduce_(0, unit_to_block, per_unit, "amax")
 
 
-def layer_scores(
-    alive: Tensor,
-    layers: Sequence[tuple[Tensor, Tensor]],
-    blocks: int,
-    block_size: int,
-    scale: float,
-    aggregate: Aggregate,
-    unit_size: int = 1,
-) -> Tensor:
-    """`block_scores` in prefill by one or two layers over the same tokens.
-
-    Args:
-        alive: ascending positions of the tokens, int64 `[tokens]`, in whole blocks.
-        layers: queries `[q_heads, window, head_dim]` and keys `[kv_heads, units, head_dim]` of each.
-        blocks: of the prompt, of `block_size` tokens each.
-
-    Returns:
-        `[layers, blocks]` fp32; 0 for blocks that are gone.
-    """
-    owner = alive[::unit_size] // block_size
-    return torch.stack(
-        [block_scores(*layer, owner, blocks, scale, aggregate, unit_size, len(alive)) for layer in layers]
-    )
-
-
 def _hidden(
     group: int, window: int, units: int, unit_size: int, tokens: int | None, device: torch.device
 ) -> Tensor | None:
@@ -295,7 +249,7 @@ def choose_blocks(
     carry: float,
     ahead: float,
     behind: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """A prune step's choice among blocks from their scores by two layers.
 
     A block counts as the better of the two, as what its neighbours lend it (`spread`; those kept by force lend nothing)
@@ -310,8 +264,7 @@ def choose_blocks(
         size, tokens: of a block, and of the prompt, whose last block may be partial.
 
     Returns:
-        Ascending ids of the blocks kept, int64 `[budget]`; the positions in them, int64; where those are among the
-        positions of the blocks in `alive`, int64; what each block counts as,
+        Ascending ids of the blocks kept, int64 `[budget]`; the positions in them, int64; what each block counts as,
         fp32 `[blocks]`, NaN for those that were gone; the next step's `best`, whose values for blocks that are gone
         mean nothing; and the lowest value kept, infinite where forced blocks alone are, fp32 scalar.
     """
@@ -322,11 +275,10 @@ def choose_blocks(
     marked = marks[alive]
     ranked = now[alive].masked_fill(marked == LAST, -torch.inf).masked_fill_(marked == FORCED, torch.inf)
     order = torch.sort(ranked, descending=True, stable=True)
-    chosen = order.indices[:budget].sort().values
-    kept, inside = alive[chosen], torch.arange(size, device=chosen.device)
-    count = budget * size - (len(first) * size - tokens)
-    positions, rows = ((each[:, None] * size + inside).flatten()[:count] for each in (kept, chosen))
-    return kept, positions, rows, scores, now, order.values[budget - 1]
+    kept = alive[order.indices[:budget].sort().values]
+    positions = (kept[:, None] * size + torch.arange(size, device=kept.device)).flatten()
+    missing = len(first) * size - tokens
+    return kept, positions[: len(positions) - missing], scores, now, order.values[budget - 1]
 
 
 def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -338,26 +290,25 @@ def take_rows(hidden: Tensor, cos: Tensor, sin: Tensor, index: Tensor) -> tuple[
     return hidden.index_select(1, index), cos.index_select(1, index), sin.index_select(1, index)
 
 
-def load_blocks(
-    store: Tensor,
-    others: Sequence[Tensor],
-    hosts: Sequence[Sequence[Tensor]],
-    addresses: Sequence[Tensor],
-    loads: Sequence[tuple[int, int]],
-) -> None:
-    """Blocks of KV from the host into slots of the buffers of several layers, the same ones in each.
+def load_blocks(store: Tensor, spans: Sequence[Tensor], loads: Sequence[tuple[int, int]]) -> Tensor:
+    """Copy blocks of a layer's keys and values from the host into slots of its buffer; the host does not wait.
 
     Args:
-        store, others: the layers' buffers `[2, kv_heads, room, head_dim]`, dense, overwritten.
-        hosts: each layer's blocks `[2, kv_heads, block_size, head_dim]`, dense.
-        addresses: where they begin, int64 `[blocks]` on the host; not needed here.
-        loads: (block, slot) each; slot s begins at token `s * block_size`.
+        store: the buffer `[2, kv_heads, room, head_dim]`; slot s begins at token s * block_size.
+        spans: blocks on the host, in order over all spans, `[blocks, 2, kv_heads, block_size, head_dim]` each.
+        loads: (block, slot) each, no slot twice.
+
+    Returns:
+        The buffer.
     """
-    for target, host in zip((store, *others), hosts, strict=True):
-        for block, slot in loads:
-            source = host[block]
-            size = source.shape[2]
-            target[:, :, slot * size : (slot + 1) * size].copy_(source, non_blocking=True)
+    size = spans[0].shape[3]
+    for block, slot in loads:
+        for span in spans:
+            if block < len(span):
+                store[:, :, slot * size : (slot + 1) * size].copy_(span[block], non_blocking=True)
+                break
+            block -= len(span)
+    return store
 
 
 def decode_attention(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:

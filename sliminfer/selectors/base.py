@@ -70,7 +70,6 @@ class PruneView:
         layers: the layers whose attention may be read, by `config.score_layer`: the layer just run, the
             pruning layer, or both in this order; before layer 0 that layer alone.
         behind: the layers run before the step, the last one last, as many as the method's `looks_back` says.
-        together: `read`, where all of it takes fewer launches than each by itself.
     """
 
     step: PruneStep
@@ -78,13 +77,6 @@ class PruneView:
     alive: Tensor
     layers: tuple[Attention, ...]
     behind: tuple[Attention, ...] = ()
-    together: Callable[[int], list[tuple[Tensor, Tensor]]] | None = None
-
-    def read(self, window: int) -> list[tuple[Tensor, Tensor]]:
-        """The queries of the last `window` positions and the keys of `alive`, of each of `layers`."""
-        if self.together is not None:
-            return self.together(window)
-        return [(layer.queries(window), layer.keys()) for layer in self.layers]
 
     def queries(self, window: int) -> Tensor:
         """The queries of the last `window` positions, for a method that reads one layer."""
@@ -109,13 +101,11 @@ class Selection:
         scores: score of each block of the whole prompt, fp32 [blocks], NaN for blocks already gone;
             None where the method does not score blocks.
         threshold: the lowest score that was kept by its score rather than by force, fp32 scalar.
-        rows: where `kept` are among the positions alive, int64 [k], from a method that knows.
     """
 
     kept: Tensor
     scores: Tensor | None = None
     threshold: Tensor | None = None
-    rows: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

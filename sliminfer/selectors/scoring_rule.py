@@ -46,9 +46,6 @@ class ScoringRule(SlimInfer):
     paper: ClassVar[str] = "variants of SlimInfer's score, for the ablation"
     knobs: ClassVar[type[Any]] = Rule
 
-    def beside(self, view: PruneView) -> list[Tensor]:
-        return [self.by_layer(view, layer).to(view.alive.device) for layer in view.layers]
-
     def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
         size, keys = self.config.unit_size, layer.keys()
         queries = layer.queries(self.prompt.blocks.window).to(keys.device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, ClassVar
@@ -12,9 +11,8 @@ import torch
 from torch import Tensor
 
 from sliminfer.errors import ConfigError
-from sliminfer.ops.dispatch import block_scores, choose_blocks, layer_scores, runs_triton, unit_keys
+from sliminfer.ops.dispatch import block_scores, choose_blocks, runs_triton, unit_keys
 from sliminfer.ops.reference import FORCED, LAST, spread
-from sliminfer.ops.softmax import Softmax
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import SlimConfig
 from sliminfer.schedule.flops import Scoring
@@ -111,7 +109,7 @@ class SlimInfer(BlockSelector):
             return super().select(view)
         found = self.found(view)
         self._marks = self._marks.to(device, non_blocking=True)
-        self.alive, kept, rows, scores, self._best, lowest = choose_blocks(
+        self.alive, kept, scores, self._best, lowest = choose_blocks(
             found[0],
             found[-1],
             self._best.to(device, non_blocking=True),
@@ -123,7 +121,7 @@ class SlimInfer(BlockSelector):
             self.options.carry,
             *self._lending(),
         )
-        return Selection(kept, scores, lowest if budget > len(blocks.forced) else None, rows)
+        return Selection(kept, scores, lowest if budget > len(blocks.forced) else None)
 
     def score(self, view: PruneView) -> Tensor:
         device = view.alive.device
@@ -138,7 +136,7 @@ class SlimInfer(BlockSelector):
         """Scores of each block of the prompt, the best of which counts, fp32 [blocks] each."""
         device = view.alive.device
         if not self.options.across:
-            return self.beside(view)
+            return [self.by_layer(view, layer).to(device) for layer in view.layers]
         beside = view.layers[-1:] if self.config.score_layer != "previous" else ()
         new = torch.stack([self.by_layer(view, layer).to(device) for layer in (*view.behind, *beside)])
         # What a layer gives no attention at all is as good as the smallest number: one layer alone can rule it out.
@@ -146,32 +144,10 @@ class SlimInfer(BlockSelector):
         self._tops = self._tops.topk(min(self.options.across, len(self._tops)), 0).values
         return [self._tops.log().mean(0).exp()]
 
-    def beside(self, view: PruneView) -> list[Tensor]:
-        """Scores of each block of the prompt by each of the view's layers, fp32 [blocks] each."""
-        device, read = view.alive.device, view.read(self.prompt.blocks.window)
-        plain = all(layer.softmax.plain for layer in view.layers)
-        if not (plain and runs_triton("layer_scores", device) and _alike(read, device)):
-            scored = zip(view.layers, read, strict=True)
-            return [self._scored(view, *each, layer.softmax).to(device) for layer, each in scored]
-        unit = self.config.unit_size
-        return list(
-            layer_scores(
-                view.alive,
-                [(queries, unit_keys(keys, unit) if unit > 1 else keys) for queries, keys in read],
-                len(self.prompt.blocks),
-                self.config.block_size,
-                scale=1.0 / math.sqrt(read[0][0].shape[-1]),
-                aggregate=self.config.aggregate,
-                unit_size=unit,
-            )
-        )
-
     def by_layer(self, view: PruneView, layer: Attention) -> Tensor:
         """Score of each block of the prompt by the attention of one layer, fp32 [blocks], 0 for those gone."""
-        return self._scored(view, layer.queries(self.prompt.blocks.window), layer.keys(), layer.softmax)
-
-    def _scored(self, view: PruneView, queries: Tensor, keys: Tensor, softmax: Softmax) -> Tensor:
         unit = self.config.unit_size
+        queries, keys = layer.queries(self.prompt.blocks.window), layer.keys()
         # Blocks alive are whole, so units can be cut in compacted order: only the prompt's last is partial.
         units = unit_keys(keys, unit) if unit > 1 else keys
         return block_scores(
@@ -183,7 +159,7 @@ class SlimInfer(BlockSelector):
             aggregate=self.config.aggregate,
             unit_size=unit,
             tokens=keys.shape[1],
-            softmax=softmax,
+            softmax=layer.softmax,
         )
 
     def _owner(self, alive: Tensor) -> Tensor:
@@ -208,9 +184,3 @@ class SlimInfer(BlockSelector):
     @classmethod
     def published(cls, layers: int) -> SlimConfig:
         return SlimConfig.preset(DEFAULT_PRESET, layers, method=cls.name)
-
-
-def _alike(read: Sequence[tuple[Tensor, Tensor]], device: torch.device) -> bool:
-    """Whether the queries and keys of one or two layers are of one form, on `device`."""
-    forms = {(each[0].shape, each[1].shape, each[1].dtype, each[1].device) for each in read}
-    return len(read) <= 2 and len(forms) == 1 and read[0][1].device == device

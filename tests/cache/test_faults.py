@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sliminfer.cache import CopyError, HostPool, Link, SimCopyEngine, SlimCache, SyncCopyEngine, VirtualClock
-from sliminfer.cache.copies import Copy, Mark
+from sliminfer.cache.copies import Copy
 from sliminfer.cache.records import StagePlaced
 from sliminfer.errors import ConfigError, MemoryLimitError
 from tests.cache.toy import Case, half_resident
@@ -31,7 +31,7 @@ class Breaking(SyncCopyEngine):
         super().__init__()
         self.left = batch
 
-    def submit(self, copies: list[Copy], after: Mark = None) -> int:  # type: ignore[override]
+    def submit(self, copies: list[Copy]) -> int:  # type: ignore[override]
         self.left -= 1
         if self.left == 0:
             return super().submit([*copies[: len(copies) // 2], Exploding(), *copies[len(copies) // 2 :]])

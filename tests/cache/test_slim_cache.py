@@ -77,7 +77,7 @@ def test_slots_hold_exactly_their_blocks_and_every_survivor_is_recoverable(case:
             assert torch.equal(layer.store[:, :, : len(tokens)], full[:, :, tokens])
             for block in range(len(managed.survivors)):
                 start, end = managed.survivors.span(block)
-                assert torch.equal(layer.host[block][:, :, : end - start], full[:, :, start:end])
+                assert torch.equal(layer.host_block(block)[:, :, : end - start], full[:, :, start:end])
             assert cache.key_positions(index).tolist() == [managed.survivors.positions[t] for t in tokens]
 
     case.answer(cache, STEPS, after_step=check)
@@ -136,7 +136,7 @@ def test_byte_counts_are_those_of_the_tensors_held_and_events_add_up(case: Case)
         for layer, counted in zip(cache.layers, cache.kv_bytes(), strict=True):
             held = [layer.store, getattr(layer, "units", None), getattr(layer, "_source", None)]
             assert counted.device == sum(t.untyped_storage().nbytes() for t in held if t is not None)
-            assert counted.host == sum(block.nbytes for block in getattr(layer, "host", ()))
+            assert counted.host == sum(span.nbytes for span in getattr(layer, "_host", ()))
             assert counted.prompt == layer.prompt_length * layer.token_bytes
         assert sum(layer.host for layer in cache.kv_bytes()) <= cache.host_slab_bytes
         assert cache.host_slab_bytes == pool.held_bytes - pool.free_bytes

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sliminfer.cache import Copy, OnDemandEngine, SimCopyEngine, SlimCache, SyncCopyEngine, VirtualClock
-from sliminfer.cache.copies import BlockLoads, Mark, TensorCopy
+from sliminfer.cache.copies import BlocksCopy, TensorCopy
 from sliminfer.cache.sim_engine import Link
 from sliminfer.schedule.blocks import BlockMap
 from sliminfer.schedule.config import PruneStep, SlimConfig
@@ -64,23 +64,23 @@ class Toy:
         return hidden[-1]
 
 
+def targets(copy: Copy) -> list[Tensor]:
+    """What `copy` writes."""
+    if isinstance(copy, TensorCopy):
+        return [copy.target]
+    assert isinstance(copy, BlocksCopy)
+    size = copy.spans[0].shape[3]
+    return [copy.store[:, :, slot * size : (slot + 1) * size] for _, slot in copy.loads]
+
+
 class PoisonEngine(SimCopyEngine):
     """The simulated link, and a slot in flight reads as NaN until its block is really there."""
 
-    def submit(self, copies: Sequence[Copy], after: Mark = None) -> int:
+    def submit(self, copies: Sequence[Copy]) -> int:
         for copy in copies:
-            for target in slots_of(copy):
+            for target in targets(copy):
                 target.fill_(float("nan"))
-        return super().submit(copies, after)
-
-
-def slots_of(copy: Copy) -> list[Tensor]:
-    """What a copy writes to."""
-    if isinstance(copy, TensorCopy):
-        return [copy.target]
-    assert isinstance(copy, BlockLoads)
-    size = copy.hosts[0][0].shape[2]
-    return [store[:, :, slot * size : (slot + 1) * size] for store in copy.stores for _, slot in copy.loads]
+        return super().submit(copies)
 
 
 @dataclass

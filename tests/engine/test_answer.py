@@ -92,9 +92,7 @@ class Asked:
 
 
 def same(one: Asked, other: Asked) -> bool:
-    """Whether both hold the same tokens, their keys and values equal to rounding, once the last look is acted on."""
-    for each in (one, other):
-        each.cache.plan_ahead()
+    """Whether both hold the same tokens, their keys and values equal to rounding."""
     pairs = list(zip(one.held(), other.held(), strict=True))
     near: dict[str, float] = {"atol": 1e-4, "rtol": 1e-4}
     return all(
@@ -157,30 +155,12 @@ def test_working_sets_are_exchanged_as_by_the_loop() -> None:
     by_loop, by_step = (Asked(loaded, MANAGED, 200, 16) for _ in range(2))
     by_step.stepped(by_step.steps(), by_step.token, 16)
     by_loop.looped(by_loop.token, 16)
-    by_loop.cache.plan_ahead()  # the steps have planned the exchange of a seventeenth already
     swaps = [
         [(event.step, event.stage, event.loads) for event in each.cache.drain_events() if hasattr(event, "loads")]
         for each in (by_step, by_loop)
     ]
     assert swaps[0] == swaps[1]
     assert any(loads for _, _, loads in swaps[0])
-
-
-def test_an_exchange_is_planned_in_the_step_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of all stages, and each after the step's last read of its slots: transfers have the rest of the step."""
-    asked, seen = Asked(tiny_loaded(), MANAGED, 200, 6), []
-    engine = next(iter(asked.cache._managed[1]._engines))
-    monkeypatch.setattr(engine, "mark", lambda: seen.append("passed"))
-    submit = engine.submit
-    monkeypatch.setattr(engine, "submit", lambda copies, after=None: (seen.append("load"), submit(copies, after))[1])
-    step = asked.steps()
-    run_part = step.part
-    monkeypatch.setattr(step, "part", lambda layers: (seen.append(f"part {layers.start}"), run_part(layers)))
-    asked.stepped(step, asked.token, 6)
-    first = seen.index("load")
-    parts = [f"part {part.start}" for part in step.parts]
-    assert [each for each in seen[:first] if each != "passed"][-len(parts) :] == parts
-    assert "passed" in seen[seen.index(parts[1]) : seen.index(parts[2])]
 
 
 def test_sampling_on_the_device_draws_what_sampling_on_the_host_draws() -> None:

@@ -32,7 +32,6 @@ from sliminfer.kernels import (  # noqa: E402
     load_blocks,
     rms_norm_residual,
     rope,
-    rotate_scoring,
     sparse_attention,
     swiglu,
     take_rows,
@@ -50,7 +49,7 @@ def cases(capability: int) -> Iterator[Case]:
     Every launch configuration that models in bf16 and fp32 lead to on `capability`, with the widest shape it serves.
     """
     lists = {"list_ptr": "*i32", "count_ptr": "*i32"}
-    stats = {"best_ptr": "*fp32", "mass_ptr": "*fp32", "total_ptr": "*fp32", "owner_ptr": "*i64", "row_ptr": "*i64"}
+    stats = {"best_ptr": "*fp32", "mass_ptr": "*fp32", "total_ptr": "*fp32", "block_ptr": "*i64", "row_ptr": "*i64"}
     for dtype, norms, ropes, dims, windows in (
         (torch.bfloat16, ((128, False), (896, True), (4096, True), (8192, True)), ((14, 32), (32, 64)), (64, 128),
          (7, 28, 256)),
@@ -65,8 +64,6 @@ def cases(capability: int) -> Iterator[Case]:
         for heads, half in ropes:
             config = {**rope.launch_config(heads, half), "dtype": dtype}
             yield "rope", f"{name} {heads}x{half}", rope.rope_kernel, config, {}
-            config = {**rotate_scoring.launch_config(8, half), "dtype": dtype}
-            yield "rotate_scoring", f"{name} 8x{half}", rotate_scoring.scoring_kernel, config, {}
         yield "swiglu", name, swiglu.swiglu_kernel, {**swiglu.launch_config(), "dtype": dtype}, {}
         for dim in dims:
             config = {**unit_keys.launch_config(dim), "dtype": dtype}
@@ -87,21 +84,19 @@ def cases(capability: int) -> Iterator[Case]:
         for rows in windows:
             causal = rows > 7  # one decoded query sees every unit
             config = {**block_scores.launch_config(rows, 128, dtype), "CAUSAL": causal, "dtype": dtype}
+            yield "block_mass", f"{name} {rows} rows", block_scores.mass_kernel, config, stats
             for mean in (False, True):
-                case = {**config, "MEAN": mean}
+                case = {**config, "MEAN": mean, "SPLITS": 32}
                 types = {**stats, "out_ptr": "*fp32" if mean else "*i32"}
-                yield "block_mass", f"{name} {rows} rows mean={mean}", block_scores.mass_kernel, case, types
-                yield "block_score", f"{name} {rows} rows mean={mean}", block_scores.score_kernel, {
-                    **case, "SPLITS": 32,
-                }, types  # fmt: skip
+                yield "block_score", f"{name} {rows} rows mean={mean}", block_scores.score_kernel, case, types
 
-    for width in (64, 128):
-        config = {**load_blocks.launch_config(32 * width * 2 // 8), "dtype": torch.bfloat16}
-        yield "load_blocks", f"heads of {width}", load_blocks.load_kernel, config, {"table_ptr": "*i64"}
+
     for blocks in (128, choose_blocks.MOST_BLOCKS):
         config = {**choose_blocks.launch_config(blocks, 32, 15), "dtype": torch.float32}
-        ids = {f"{name}_ptr": "*i64" for name in ("alive", "kept", "positions", "rows")} | {"marks_ptr": "*i32"}
+        ids = {"alive_ptr": "*i64", "marks_ptr": "*i32", "kept_ptr": "*i64", "positions_ptr": "*i64"}
         yield "choose_blocks", f"float32 {blocks}", choose_blocks.choose_kernel, config, ids
+    config = {**load_blocks.launch_config(), "dtype": torch.float32}
+    yield "load_blocks", "words", load_blocks.load_kernel, config, {"store_ptr": "*i64", "table_ptr": "*i64"}
 
 
 def compile_case(function: Any, values: dict[str, Any], types: dict[str, str], capability: int) -> Any:

@@ -12,7 +12,7 @@ import torch
 
 KERNEL_FILES = (
     "rms_norm_residual", "rope", "swiglu", "unit_keys", "block_scores", "decode_attention", "sparse_attention",
-    "kept_attention", "choose_blocks", "take_rows", "load_blocks", "rotate_scoring",
+    "kept_attention", "choose_blocks", "take_rows", "load_blocks",
 )  # fmt: skip
 
 if importlib.util.find_spec("triton") is None:

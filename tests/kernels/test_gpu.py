@@ -11,17 +11,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
-from sliminfer.cache import SlimCache
-from sliminfer.engine.loop import LayerLoop, exhaust
-from sliminfer.engine.prefill import Prefill
 from sliminfer.ops import block_rows, reference
 from sliminfer.ops import dispatch as ops
-from sliminfer.schedule.blocks import BlockMap
-from sliminfer.schedule.config import PruneStep, SlimConfig
 from tests.kernels import oracle
 from tests.kernels.checks import BOUNDS, Draw, error, poisoned
 from tests.kernels.fusing import fuse_layer_ops
-from tests.tiny import tiny_model
 
 pytestmark = [
     pytest.mark.gpu,
@@ -144,34 +138,6 @@ def test_the_choice_among_many_blocks(blocks: int, budget: int) -> None:
     wanted = reference.choose_blocks(*arguments, 1.0, 0.5, 0.0625)
     for ours, plain in zip(found, wanted, strict=True):
         torch.testing.assert_close(ours, plain)
-
-
-def test_a_prune_step_is_few_launches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the profiler: ten, and what cuBLAS may add to gather the parts of a product that it has split."""
-    config = SlimConfig(steps=(PruneStep(2, 0.6), PruneStep(4, 0.3)), block_size=32, local=64, query_window=8)
-    changes: dict[str, int] = {"hidden_size": 1024, "intermediate_size": 2048, "head_dim": 128, "layers": 6}
-    model = tiny_model(dtype=torch.bfloat16, **changes).cuda()
-    prune, counted = Prefill._prune, []
-
-    def noted(self: Prefill, index: int) -> Any:
-        torch.cuda.synchronize()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-            found = prune(self, index)
-            torch.cuda.synchronize()
-        kernels = [each.name for each in profile.events() if each.device_type == torch.autograd.DeviceType.CUDA]
-        counted.append([name for name in kernels if not name.startswith("Mem")])
-        return found
-
-    loop, ids = LayerLoop(model, config), torch.randint(3, 90, (1, 2048), device="cuda")
-    for noting in (prune, noted):  # the first run compiles
-        monkeypatch.setattr(Prefill, "_prune", noting)
-        cache = SlimCache(config, 6, BlockMap.of(2048, config), reserve=8)
-        with torch.inference_mode():
-            exhaust(loop.run(loop.decoder.embed_tokens(ids), cache, "last"))
-    assert len(counted) == 2
-    for kernels in counted:
-        assert 0 < len(kernels) <= 13, kernels
-        assert sum(name.startswith(("mass_kernel", "score_kernel", "scoring_kernel")) for name in kernels) == 3
 
 
 def test_fp32_products_are_not_rounded_to_tf32() -> None:

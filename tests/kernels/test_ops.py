@@ -13,7 +13,6 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from triton.runtime.errors import OutOfResources, PTXASError
 
-from sliminfer.cache.host_blocks import HostBlocks
 from sliminfer.errors import ConfigError
 from sliminfer.model.attention import choose_attention, describe_attention
 from sliminfer.ops import dispatch as ops
@@ -63,7 +62,6 @@ def test_every_operation_has_a_kernel_of_the_same_result(draw: Draw) -> None:
     marks = torch.tensor([1, 0, 0, 0, 2, 0, 0, 0, 1]).int()
     store, angles = draw(2, 2, 48, 32), draw(2, 32)
     row = torch.tensor([store.data_ptr(), 48, 40, 0])
-    blocks = HostBlocks([draw(3, 2 * 2 * 8 * 32).view(torch.uint8)], store, 8)
     calls: dict[str, tuple[Any, ...]] = {
         "rms_norm": (draw(3, 32), draw(32), 1e-6),
         "rms_norm_residual": (draw(3, 32), draw(3, 32), draw(32), 1e-6),
@@ -78,12 +76,8 @@ def test_every_operation_has_a_kernel_of_the_same_result(draw: Draw) -> None:
         "choose_blocks": (
             draw(9).abs(), draw(9).abs(), draw(9).abs(), torch.arange(9), marks, 5, 4, 34, 1.0, 0.7, 0.3,
         ),
-        "layer_scores": (torch.arange(40), [(draw(4, 3, 32), draw(2, 40, 32)) for _ in range(2)], 3, 16, 0.2, "max"),
-        "rotate_scoring": (
-            draw(5, 1, 32), draw(5, 32), draw(5, 32), draw(3, 2, 32), draw(3, 2, 32), draw(3, 32), draw(3, 32),
-        ),
         "take_rows": (draw(1, 6, 32), draw(1, 6, 8), draw(1, 6, 8), torch.tensor([1, 2, 5])),
-        "load_blocks": (draw(2, 2, 48, 32), (), [blocks], [blocks.addresses], ((1, 0), (2, 3))),
+        "load_blocks": (draw(2, 2, 48, 32), (draw(3, 2, 2, 8, 32), draw(2, 2, 2, 8, 32)), ((4, 1), (0, 5))),
         "append_rotated": (draw(4, 32), draw(2, 32), draw(2, 32), angles[0], angles[1], store, row),
         "attend_row": (draw(4, 32), store, row, 0.2),
     }  # fmt: skip
@@ -263,12 +257,8 @@ EVERY_OPERATION: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "choose_blocks": (
         ops.choose_blocks, ((9,), (9,), (9,), (9,), (9,), 5, 4, 34, 1.0, 0.7, 0.3)
     ),
-    "layer_scores": (ops.layer_scores, ((40,), [], 3, 16, 0.2, "max")),
-    "rotate_scoring": (
-        ops.rotate_scoring, ((5, 1, 32), (5, 32), (5, 32), (3, 2, 32), (3, 2, 32), (3, 32), (3, 32))
-    ),
     "take_rows": (ops.take_rows, ((1, 6, 32), (1, 6, 8), (1, 6, 8), (3,))),
-    "load_blocks": (ops.load_blocks, ((2, 2, 48, 32), [], [], [], [])),
+    "load_blocks": (ops.load_blocks, ((2, 2, 48, 32), [], [])),
     "sparse_attention": (ops.sparse_attention, ((4, 40, 32), (2, 40, 32), (2, 40, 32), (2, 2, 2), 32, 0.2)),
     "append_rotated": (ops.append_rotated, ((4, 32), (2, 32), (2, 32), (32,), (32,), (2, 2, 48, 32), (4,))),
     "attend_row": (ops.attend_row, ((4, 32), (2, 2, 48, 32), (4,), 0.2)),
